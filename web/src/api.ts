@@ -1,4 +1,4 @@
-// What the server answers: see simrecorder-cli/src/commands/serve/api.rs.
+// The responses of the server: see simrecorder-cli/src/commands/serve/api.rs.
 import type { Figured } from "./numbers.ts";
 
 export interface Recording {
@@ -132,7 +132,7 @@ export function address(path: string, parameters: Parameters): string {
 /** Asks the server. An answer that is an error throws its message. */
 export async function ask<T>(path: string, parameters: Parameters, signal?: AbortSignal): Promise<T> {
   const response = await fetch(address(path, parameters), signal ? { signal } : {}).catch((error: Error) => {
-    throw signal?.aborted ? error : new Error("the server is not reached");
+    throw signal?.aborted ? error : new Error("the server cannot be reached");
   });
   if (!response.ok) {
     const answer = await response.json().catch(() => ({}));

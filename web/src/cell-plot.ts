@@ -1,4 +1,4 @@
-// Heat maps, images and rasters: a picture of the server between axes of the page.
+// Heat maps, images and rasters: the server draws a picture, and the page its axes.
 import type { Axis, Figure } from "./api.ts";
 import { element } from "./element.ts";
 import { digitsFor, number, ticks } from "./numbers.ts";
@@ -57,7 +57,7 @@ export class CellPlot {
     const picture = new Image();
     picture.src = `data:image/png;base64,${figure.cells?.picture ?? ""}`;
     await picture.decode();
-    // Meanwhile, a newer one may be there.
+    // A newer one may have been drawn meanwhile.
     if (drawn === this.#drawn) this.#paint(figure, picture, options);
   }
 

@@ -1,4 +1,4 @@
-// Making elements. Text is only ever text: keys and records of a recording never become HTML.
+// Creates elements. Text is always text: keys and records of a recording never become HTML.
 
 type Attributes = Record<string, string | number | boolean | undefined | ((event: Event) => void)>;
 

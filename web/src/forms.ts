@@ -1,4 +1,4 @@
-// In which forms a key can be shown, and how its records are selected.
+// The forms in which a key can be shown, and the selection of its records.
 import type { Node } from "./api.ts";
 import type { Form, View } from "./view.ts";
 

@@ -1,4 +1,4 @@
-// Small pictures of kinds of series, and sparklines.
+// Icons of kinds of series, and sparklines.
 import type { Node, Sparkline } from "./api.ts";
 import { svg } from "./element.ts";
 import { formsOf } from "./forms.ts";

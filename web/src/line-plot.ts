@@ -1,4 +1,4 @@
-// Lines, drawn by uPlot. The server has reduced them to what fits into the pixels.
+// Lines, drawn by uPlot. The server has reduced them to fit into the pixels.
 import uPlot from "uplot";
 import type { Figure } from "./api.ts";
 import { digitsFor, number, ticks } from "./numbers.ts";
@@ -126,7 +126,7 @@ export class LinePlot {
         drag: { x: this.#zoom !== undefined, y: false, setScale: false },
         points: { size: 6 },
         bind: { dblclick: () => () => null },
-        // The same time in all panels.
+        // All panels show the same time.
         sync: {
           key: figure.x.label,
           filters: { pub: (type) => type === "mousemove" || type === "mouseleave" },

@@ -1,4 +1,4 @@
-// What changes while one looks: server-sent events, and what happens without them.
+// Live updates: server-sent events, and polling without them.
 import { address, ask, Refused, type Change, type Recording } from "./api.ts";
 
 /** `refused`: the server is another one than that which gave the cookie. */
@@ -26,7 +26,7 @@ export class Live {
     this.#listener = listener;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#close() : this.#open()));
     window.addEventListener("online", () => this.#open());
-    // After the machine slept, the connection may be dead without having ended.
+    // After the machine slept, the connection may be dead without having been closed.
     let last = Date.now();
     window.setInterval(() => {
       const hasSlept = Date.now() - last > SLEPT_MS;

@@ -1,4 +1,4 @@
-// The page: the tree of keys, the panels that the address keeps, and what changes while one looks.
+// The page: the tree of keys, the panels, which the address stores, and live updates.
 import "uplot/dist/uPlot.min.css";
 import "./page.css";
 import { ask, Refused, type Change, type Node, type Recording } from "./api.ts";
@@ -79,7 +79,7 @@ class Page {
     this.#openKeys(!window.matchMedia("(max-width: 700px)").matches || !location.hash);
   }
 
-  // What the tree asks for.
+  // Requests of the tree.
 
   choose(recording: number, key: string, node: Node, add: boolean): void {
     const target = this.#selected ?? this.#panels[this.#panels.length - 1];
@@ -96,7 +96,7 @@ class Page {
     byId("found").textContent = text;
   }
 
-  // What panels ask for.
+  // Requests of panels.
 
   node(recording: number, key: string): Promise<Node | undefined> {
     return this.#tree.node(recording, key);
@@ -137,11 +137,11 @@ class Page {
     this.#live.watch(watched);
   }
 
-  // What the server tells.
+  // Messages of the server.
 
   connection(connection: Connection): void {
     this.#connection = connection;
-    // What changed meanwhile is not known.
+    // Changes during the interruption are unknown.
     if (connection !== "connected") this.#shown = [];
     this.#showStates();
   }
@@ -222,7 +222,7 @@ class Page {
     const messages: Record<Connection, string> = {
       connecting: "",
       connected: this.#isPaused ? "Paused: the panels stay as they are" : "",
-      lost: "The server is not reached; trying again",
+      lost: "The server cannot be reached; trying again",
       refused: "The server was restarted with another token: open the address that it printed",
     };
     if (status.textContent !== messages[this.#connection]) status.textContent = messages[this.#connection];
@@ -230,7 +230,7 @@ class Page {
     const rows = this.recordings.map((recording, index) => {
       const state = this.#now[index]?.state ?? recording.state;
       const isKnown = this.#connection === "connected" || this.#connection === "connecting";
-      // Without a version, it is not known whether there is news.
+      // Without a version, it is unknown whether there are new commits.
       const quiet = this.#now[index]?.version === null ? 0 : Date.now() - (this.#changedAt[index] ?? 0);
       const { word, name } = stateOf(isKnown ? state : null, quiet);
       return element(

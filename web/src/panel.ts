@@ -1,4 +1,4 @@
-// A panel: its frame, its tools, and when it asks the server again.
+// A panel: its frame, its tools, and when it sends requests to the server.
 import type { Change, Node, Recording } from "./api.ts";
 import { DetailsContent } from "./panels/details.ts";
 import { FigureContent } from "./panels/figure.ts";
@@ -131,7 +131,7 @@ export class Panel implements Frame {
       const lengths = this.view.keys.map(
         (key) => [was?.lengths[keyOf(key)], is?.lengths[keyOf(key)]] as const,
       );
-      // Of a value or a table, only commits tell, if they are known.
+      // For a value or a table, only commits indicate changes, if they are known.
       const areAllSeries = lengths.length > 0 && lengths.every(([, length]) => typeof length === "number");
       if (areAllSeries) return lengths.some(([before, now]) => before !== now);
       return was?.version !== is?.version || is?.version === null;
@@ -281,7 +281,7 @@ export class Panel implements Frame {
       const some = len > 8 ? [0, 1, 2, 3].map((part) => Math.floor((part * len) / 4)).join(", ") : "";
       change.keys = form === "lines" && some ? (traceKeys(node.key, some, len) ?? view.keys) : [node.key];
     }
-    // The x axis is another one.
+    // The x axis changes.
     if (form === "histogram" || view.form === "histogram")
       Object.assign(change, { from: undefined, to: undefined });
     this.set(change, true);

@@ -1,4 +1,4 @@
-// The points of lines as uPlot takes them, and smoothed.
+// The points of lines in uPlot's form, and smoothing.
 import type { Line } from "./api.ts";
 
 export type Columns = [xs: number[], ys: (number | null)[]];

@@ -1,4 +1,4 @@
-// Parts of an x axis: zooming and moving.
+// Ranges of an x axis: zooming and moving.
 
 export type Range = [start: number, end: number];
 

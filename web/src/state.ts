@@ -1,4 +1,4 @@
-// What a simulation does, in a word.
+// The state of a simulation, in a word.
 import type { State } from "./api.ts";
 
 /** After so long without a commit, a simulation that records is called stalled. */

@@ -1,4 +1,4 @@
-// Light and dark: as the system has it, unless the user chooses.
+// Light and dark: the system's setting, unless the user chooses.
 
 /** Told apart by people who see no red or green, and from the ground; after Okabe and Ito, as in `simrec plot`. */
 const LIGHT = ["#0072b2", "#c44e00", "#007a58", "#a8477f", "#86660a", "#2b8fc4", "#5f5f5f"];

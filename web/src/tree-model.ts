@@ -1,4 +1,4 @@
-// Which rows the tree of keys has.
+// The rows of the tree of keys.
 import type { Child } from "./api.ts";
 
 export interface Row {

@@ -1,4 +1,4 @@
-// The tree of keys: groups load what is in them when they are opened, and only the rows on the screen exist.
+// The tree of keys: groups load their contents when they are opened, and only visible rows exist.
 import { ask, type Child, type Found, type Node, type Recording, type Sparkline } from "./api.ts";
 import { element } from "./element.ts";
 import { icon, sparkline } from "./icons.ts";
@@ -43,7 +43,7 @@ export class Tree {
     container.append(this.#space);
     container.addEventListener("scroll", () => this.#draw());
     container.addEventListener("keydown", (event) => this.#press(event));
-    // Rows may be drawn again between press and release, so that the click is none of theirs.
+    // Rows may be replaced between press and release, and then the click reaches none of them.
     container.addEventListener("click", (event) => {
       const index = Math.floor((event.clientY - this.#space.getBoundingClientRect().top) / ROW_HEIGHT);
       const isAdd = event.target instanceof Element && event.target.closest(".add") !== null;
@@ -80,7 +80,7 @@ export class Tree {
     const found = await Promise.all(
       this.#names.map((_, recording) => ask<Found>("search", { recording, text })),
     );
-    // Meanwhile, another text may have been asked for.
+    // Another text may have been entered meanwhile.
     if (search !== this.#searches) return;
     this.#show(
       foundRows(
@@ -192,7 +192,7 @@ export class Tree {
     const last = Math.min(first + Math.ceil(clientHeight / ROW_HEIGHT) + 2 * MARGIN, this.#rows.length);
     this.#space.style.height = `${this.#rows.length * ROW_HEIGHT}px`;
     const drawn = this.#rows.slice(first, last).map((row, index) => this.#drawRow(row, first + index));
-    // The row with the focus stays there for screen readers.
+    // The focused row stays in the document, for screen readers.
     const focused = this.#rows[this.#focused];
     if (focused && (this.#focused < first || this.#focused >= last))
       drawn.push(this.#drawRow(focused, this.#focused));

@@ -1,5 +1,5 @@
-// What the page shows, as the fragment of its address keeps it, so that a link shows the same panels:
-// `#show=lines&key=net/rate&from=1&to=2&show=image&key=frames&record=12`.
+// The state of the page, stored in the fragment of its address, so that a link shows the same
+// panels: `#show=lines&key=net/rate&from=1&to=2&show=image&key=frames&record=12`.
 
 export const FORMS = [
   "lines",
@@ -83,7 +83,7 @@ export function format(views: View[]): string {
     for (const name of SWITCHES) if (view[name]) query.append(name, "1");
     if (view.text) query.append("text", view.text);
   }
-  // Legible where an address allows it.
+  // Readable where an address allows it.
   const text = query.toString().replace(/%(2F|3A|2C|5B|5D)/g, (escaped) => decodeURIComponent(escaped));
   return text && `#${text}`;
 }

@@ -1,4 +1,4 @@
-"""A real browser, a real server, and real writers, for tests of the page of `simrec serve`."""
+"""Fixtures for tests of the page of `simrec serve`: a real browser, a real server, and real writers."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ __all__ = ["in_own_folder", "place", "redis_server"]
 
 @pytest.fixture
 def serve():
-    """Starts servers, which end with the test."""
+    """Starts servers. They end with the test."""
     servers = []
 
     def start(*arguments, **options):
@@ -29,7 +29,7 @@ def serve():
 
 @pytest.fixture
 def write():
-    """Starts writers: programs of Python that read a line from standard input before each step."""
+    """Starts writers: Python programs that read a line from standard input before each step."""
     writers = []
 
     def start(program, *arguments):
@@ -54,7 +54,7 @@ def driver():
 
 @pytest.fixture
 def page(driver, serve, write):
-    """The page of a server, which afterwards has neither complained nor asked another host. Servers end later."""
+    """The page of a server. Checks afterwards that it reported no error and sent no request to another host."""
     page = Page(driver)
     yield page
     page.finish()

@@ -1,4 +1,4 @@
-"""What a person sees and does on the page."""
+"""The page as a person sees and uses it."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-# Far more than anything takes; a test that waits so long fails.
+# Far longer than anything takes; a test that waits this long fails.
 LIMIT = 60
 
 
@@ -22,7 +22,7 @@ class Page:
     def __init__(self, driver):
         self.driver = driver
         self.hosts = set()
-        # Part of a message of the console that a test brings about.
+        # A part of a console message that a test provokes.
         self.expected = []
         self.resize(1280, 900)
         self.command("Emulation.setEmulatedMedia", features=[])
@@ -38,16 +38,16 @@ class Page:
         self.command("Emulation.setDeviceMetricsOverride", **size)
 
     def open(self, server, fragment=""):
-        """Opens the address that a server printed."""
+        """Opens the address printed by a server."""
         self.hosts.add(urlsplit(server.origin).netloc)
-        # The same page with another fragment would not be loaded again.
+        # A page whose fragment changes is not loaded again.
         self.driver.get("about:blank")
         self.driver.get(server.url + fragment)
         self.wait(lambda: self.all("[role=treeitem]") or self.text("#status"))
         return self
 
     def finish(self):
-        """Has the test fail if there was an error on the console, or a request to another host."""
+        """Fails the test if there was an error on the console, or a request to another host."""
         errors = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
         unexpected = [text for text in errors if not any(part in text for part in self.expected)]
         hosts = set()
@@ -62,7 +62,7 @@ class Page:
         assert not unexpected, unexpected
         assert hosts <= self.hosts, hosts
 
-    # What is there.
+    # Contents of the page.
 
     def all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -71,7 +71,7 @@ class Page:
         return self.wait(lambda: self.all(selector))[0]
 
     def texts(self, selector):
-        """What can be read in all elements, as of one moment: the page may replace them at any time."""
+        """The text of all elements, as of one moment: the page may replace them at any time."""
         script = """
             const found = [...document.querySelectorAll(arguments[0])];
             return found.map(it => it.checkVisibility() ? it.innerText.trim() : "");
@@ -108,7 +108,7 @@ class Page:
         return self.run("return decodeURIComponent(location.hash)")
 
     def keys(self):
-        """The keys of the rows of the tree."""
+        """The keys in the rows of the tree."""
         return self.run("return [...document.querySelectorAll('[role=treeitem]')].map(row => row.dataset.key)")
 
     def row(self, key):
@@ -119,14 +119,14 @@ class Page:
         return self.all(".panel")
 
     def settle(self):
-        """Waits until all panels show what they are to show."""
+        """Waits until all panels have loaded their contents."""
         self.wait(lambda: not self.all(".panel[aria-busy=true]"), "panels that are not busy")
 
     def note(self, panel=0):
         self.settle()
         return self.texts(".panel .note")[panel].replace("\u202f", " ")
 
-    # What a person does.
+    # Actions of a person.
 
     def choose(self, key):
         """Clicks on a key, and waits for its panel."""
@@ -193,10 +193,10 @@ class Page:
         ActionChains(self.driver).double_click(area).perform()
         self.settle()
 
-    # What is drawn.
+    # Drawings.
 
     def plot_area(self, panel=0):
-        """Where the data of a plot are, within the window."""
+        """The place of a plot's data within the window."""
         script = """
             const panel = document.querySelectorAll('.panel')[arguments[0]];
             panel.scrollIntoView({ block: 'center' });
@@ -217,7 +217,7 @@ class Page:
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGBA"))
 
     def inked(self, colour, panel=0):
-        """Which pixels of the part of a canvas that shows data have about a colour."""
+        """The pixels of the data area of a canvas that have approximately a colour."""
         pixels = self.canvas(panel).astype(int)
         script = """
             const panel = document.querySelectorAll('.panel')[arguments[0]];

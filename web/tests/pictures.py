@@ -34,7 +34,7 @@ def main():
     try:
         page = Page(driver)
         page.open(server, "#show=lines&key=net/rate")
-        # A part of the simulation that shows what it does.
+        # An instructive part of the simulation.
         page.wait(lambda: int(page.note().split(" of ")[1].split(" points")[0].replace(" ", "")) > 1000)
         picture(page, "live", server, PANELS, 1280, 950)
         picture(page, "live-dark", server, PANELS, 1280, 950, "dark")

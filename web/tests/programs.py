@@ -9,12 +9,12 @@ import subprocess
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-# Selenium looks for no browser and no driver elsewhere.
+# Selenium must not look for a browser or a driver elsewhere.
 os.environ["SE_OFFLINE"] = "true"
 
 
 class Server:
-    """`simrec serve`, in a process of its own."""
+    """`simrec serve` in a separate process."""
 
     def __init__(self, *arguments, port=0):
         command = [os.environ["SIMREC"], "serve", "--port", str(port), *map(str, arguments)]
@@ -31,7 +31,7 @@ class Server:
 
 
 def browser():
-    """Chromium without a window, which logs its console and its requests."""
+    """Headless Chromium, which logs its console and its requests."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or shutil.which("google-chrome")
     for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars"):

@@ -1,4 +1,4 @@
-"""What the page shows while simulations run: new ticks, stalls, ends, kills, restarts."""
+"""The page while simulations run: new ticks, stalls, ends, kills, restarts."""
 
 import pytest
 
@@ -18,7 +18,7 @@ WRITER = """
 
 
 class Writer:
-    """A simulation that continues when it is told to."""
+    """A simulation that continues when told to."""
 
     def __init__(self, write, place):
         self.process = write(WRITER, str(place))
@@ -75,7 +75,7 @@ def test_pausing_freezes_the_view_without_losing_the_place(page, serve, write):
     page.button("Pause").click()
     writer.steps(100)
     page.wait_text("#status", "Paused")
-    # The news has come to the page, as its tree would show.
+    # The page has received the update, as its tree shows.
     page.run("return fetch('/api/nodes?recording=0&key=net/rate').then(answer => answer.json())")
     assert (page.note(), page.fragment) == (note, fragment)
     page.button("Resume").click()
@@ -100,7 +100,7 @@ def test_a_new_key_appears_in_the_tree(page, serve, write):
             page.row("first")
 
     def written():
-        # Keys are looked for now and then, after a commit.
+        # The page checks for new keys from time to time, after a commit.
         writer.stdin.write("first\n")
         writer.stdout.readline()
         return "second" in page.keys()
@@ -132,7 +132,7 @@ def test_the_page_goes_on_after_it_was_offline(page, serve, write):
     network = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
     page.command("Network.emulateNetworkConditions", offline=True, **network)
     page.button("log", 0).click()
-    page.wait(lambda: "the server is not reached" in page.text(".error"))
+    page.wait(lambda: "the server cannot be reached" in page.text(".error"))
     writer.steps(50)
     page.command("Network.emulateNetworkConditions", offline=False, **network)
     page.wait(lambda: "of 150 points" in page.note())
@@ -147,10 +147,10 @@ def test_the_page_says_that_a_restarted_server_has_another_token(page, serve, wr
     page.choose("net/rate")
     server.process.kill()
     server.process.wait()
-    page.wait_text("#status", "The server is not reached; trying again")
+    page.wait_text("#status", "The server cannot be reached; trying again")
     second = serve("run.mdb", port=server.port)
     page.wait_text("#status", "another token")
-    # The address that the second server printed is opened in another tab: this one continues by itself.
+    # The address of the second server is opened in another tab, and this one continues automatically.
     first = page.driver.current_window_handle
     page.driver.switch_to.new_window("tab")
     page.driver.get(second.url)

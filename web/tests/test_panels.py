@@ -1,4 +1,4 @@
-"""What the page shows of recordings: keys, each kind of panel, zooming, links."""
+"""The page with finished recordings: keys, each kind of panel, zooming, links."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def recording(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def million(tmp_path_factory):
-    """A million records, of which one deviates."""
+    """A million records with one outlier."""
     path = str(tmp_path_factory.mktemp("recordings") / "million.mdb")
     with simrecorder.create(path) as recorder:
         x = recorder.declare("x", "float64", [])
@@ -153,7 +153,7 @@ def test_the_scale_of_colours_is_held_while_another_record_is_shown(page, serve,
     page.run("arguments[0].value = 0; arguments[0].dispatchEvent(new Event('input'))", slider)
     page.wait_text(".position", "record 0 of 20")
     page.settle()
-    # By itself, it would look the same: all records are 1 brighter along the diagonal.
+    # On its own, it would look the same: all records are 1 brighter along the diagonal.
     assert page.text(".error") == ""
     assert np.any(page.canvas() != before)
 
@@ -272,7 +272,7 @@ def test_one_record_that_deviates_among_a_million_is_in_its_column(page, serve, 
     height, width = inked.shape
     values = np.sin(np.arange(start, end + 1) * 0.001)
     values[DEVIATING - start] = 5.0
-    # The place where numpy finds the largest of these records.
+    # The place where NumPy finds the largest of these records.
     column = np.argmax(values) / (end - start) * width
     top = np.argmax(inked.any(axis=1))
     peak = np.flatnonzero(inked[top : top + 3].any(axis=0))

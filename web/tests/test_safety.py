@@ -1,4 +1,4 @@
-"""Who sees the page, what hostile recordings can do to it, and who can use it."""
+"""Access to the page, hostile recordings, and accessibility."""
 
 import functools
 import http.client
@@ -46,7 +46,7 @@ def test_hostile_keys_and_texts_are_only_text(page, serve):
     page.wait(lambda: len(page.keys()) == 3)
     assert page.all("#side img, main img, main script, #recordings b") == []
     assert page.run("return document.title") == "<b>run.mdb · simrecorder"
-    # A link to them shows them, too.
+    # A link to them also shows them.
     fragment = page.run("return location.hash")
     page.run("location.reload()")
     page.wait(lambda: len(page.panels()) == 3)
@@ -117,7 +117,7 @@ def test_everything_is_reached_with_the_keyboard(page, serve):
     page.press("ENTER")
     page.wait(page.panels)
     page.settle()
-    # To the plot, past the buttons and lists of the panel.
+    # Move to the plot, past the buttons and lists of the panel.
     for _ in range(30):
         page.press("TAB")
         if page.run("return document.activeElement.className") == "plot":

@@ -1,4 +1,4 @@
-// All that is known of a key: its type, shape, units, value and attributes.
+// All properties of a key: its type, shape, units, value and attributes.
 import { ask, type Node } from "../api.ts";
 import { element } from "../element.ts";
 import { count, exact, isAlarming, number, short } from "../numbers.ts";
@@ -22,7 +22,7 @@ export class DetailsContent implements Content {
   async refresh(signal: AbortSignal): Promise<void> {
     const { recordings, keys } = this.#frame.view;
     const node = await ask<Node>("node", { recording: recordings[0], key: keys[0] }, signal);
-    // The units are said already.
+    // The units are already shown.
     const attributes = Object.entries(node.attributes ?? {}).filter(([name]) => name !== "units");
     const rows = [
       ...known(node),

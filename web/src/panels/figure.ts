@@ -119,7 +119,7 @@ export class FigureContent implements Content {
   redraw(): void {
     const figure = this.#figure;
     if (!figure) return;
-    // Dots on a dark ground are light.
+    // In dark mode, dots are light.
     const drawn = isDark() ? figure.note.replace("the darker a dot", "the brighter a dot") : figure.note;
     const note = [drawn, this.#smoothing()].filter(Boolean).join("; ");
     this.frame.say(note);
@@ -187,7 +187,7 @@ export class FigureContent implements Content {
 
   #press(event: KeyboardEvent): void {
     if (!this.canZoom || !this.#figure || event.ctrlKey || event.altKey || event.metaKey) return;
-    // A link may show a part before the whole has been seen.
+    // A link may show a part before the whole was loaded.
     const full: Range = [
       Math.min(this.#full[0], this.#range()[0]),
       Math.max(this.#full[1], this.#range()[1]),

@@ -1,4 +1,4 @@
-// Records of two dimensions as images, and slices of records of three.
+// Records of two dimensions as images, and slices of records of three dimensions.
 import { ask, type Records } from "../api.ts";
 import { choice, element } from "../element.ts";
 import { imageKey, isColoured } from "../forms.ts";
@@ -134,7 +134,7 @@ export class ImageContent extends FigureContent {
     if (this.frame.view.record === undefined) this.#show(0);
     while (this.#isPlaying) {
       await new Promise((done) => setTimeout(done, STEP_MS));
-      // The next one, once this one is seen.
+      // Show the next one only after this one is displayed.
       if (!this.#isPlaying || this.frame.body.parentElement?.ariaBusy === "true") continue;
       if (this.frame.view.record === undefined) return this.#pause();
       this.#show(this.frame.view.record + 1);

@@ -1,4 +1,4 @@
-//! Who may ask the server: the person who started it, and nobody else.
+//! Who may send requests: only the person who started the server.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -15,10 +15,11 @@ use simrecorder::{Error, ErrorKind};
 
 use super::query::Query;
 
-/// The longest address of a request, with what it asks for.
+/// The longest address of a request, including its query string.
 const MAX_ADDRESS_BYTES: usize = 16 << 10;
 
-/// On every response. Nothing comes from elsewhere, and no script or style is within the page.
+/// On every response. The page loads nothing from elsewhere, and contains no inline script or
+/// style.
 const HEADERS: [(HeaderName, &str); 6] = [
     (
         CONTENT_SECURITY_POLICY,
@@ -38,18 +39,19 @@ const HEADERS: [(HeaderName, &str); 6] = [
     ),
 ];
 
-/// The secret of a server, and the names under which it is reached.
+/// The secret of a server, and the names under which it can be reached.
 #[derive(Debug)]
 pub(super) struct Access {
     address: SocketAddr,
     token: String,
-    /// Cookies belong to a host, whatever its port.
+    /// The name of the cookie. Cookies belong to a host, whatever its port.
     cookie: String,
     host_name: String,
 }
 
 impl Access {
-    /// Access to a server at an address. One for other machines is also reached by the name of this machine.
+    /// Access to a server at an address. A server for other machines can also be reached by the
+    /// name of this machine.
     pub(super) fn new(address: SocketAddr) -> Result<Self, Error> {
         let mut bytes = [0; 24];
         getrandom::fill(&mut bytes).map_err(|error| {
@@ -84,8 +86,8 @@ impl Access {
         }
     }
 
-    /// Whether a request names this server. A page elsewhere may have its name lead here (DNS rebinding), but
-    /// the request then has that name.
+    /// Whether the request names this server. A page elsewhere may resolve its own name to this
+    /// server (DNS rebinding), but then the request contains that name.
     fn is_host(&self, headers: &HeaderMap) -> bool {
         let mut hosts = headers.get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -94,7 +96,7 @@ impl Access {
         let Some(name) = host.to_str().ok().and_then(name_of_host) else {
             return false;
         };
-        // Other ports are those of tunnels.
+        // A tunnel may use another port.
         name.eq_ignore_ascii_case("localhost")
             || name.eq_ignore_ascii_case(&self.host_name)
             || name
@@ -113,7 +115,7 @@ impl Access {
         pairs.any(|(name, token)| name == self.cookie && self.is_token(token))
     }
 
-    /// Takes as long for each text of this length.
+    /// Takes the same time for each text of this length.
     fn is_token(&self, text: &str) -> bool {
         let differing = self
             .token
@@ -123,12 +125,12 @@ impl Access {
         text.len() == self.token.len() && differing == 0
     }
 
-    /// The answer to a request that is not passed on.
+    /// The response to a request that is rejected.
     fn refusal(&self, request: &Request) -> Option<Response> {
         let headers = request.headers();
         let address = request.uri();
         if !self.is_host(headers) {
-            let message = "this server does not have the name that the request asks for";
+            let message = "the host name in the request is not a name of this server";
             return Some((StatusCode::MISDIRECTED_REQUEST, message).into_response());
         }
         if address
@@ -149,7 +151,7 @@ impl Access {
         }
         let query = Query::parse(address.query().unwrap_or_default());
         if address.path() == "/" && query.get("token").is_some_and(|token| self.is_token(token)) {
-            // The token leaves the address, and the history of the browser.
+            // Removes the token from the address, and so from the history of the browser.
             let cookie = format!(
                 "{}={}; Path=/; HttpOnly; SameSite=Strict",
                 self.cookie, self.token
@@ -165,7 +167,7 @@ impl Access {
     }
 }
 
-/// The name in a header `Host`: without the port, and the brackets of an address of IPv6.
+/// The name in a `Host` header, without the port and the brackets of an IPv6 address.
 fn name_of_host(host: &str) -> Option<&str> {
     let (name, rest) = match host.strip_prefix('[') {
         Some(address) => address.split_once(']')?,
@@ -175,7 +177,7 @@ fn name_of_host(host: &str) -> Option<&str> {
     is_port.then_some(name)
 }
 
-/// Answers what is allowed, and refuses the rest.
+/// Passes on allowed requests, and rejects all others.
 pub(super) async fn check(
     State(access): State<Arc<Access>>,
     request: Request,

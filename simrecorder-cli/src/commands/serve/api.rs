@@ -1,4 +1,4 @@
-//! The addresses that the page asks, and what it means if reading fails.
+//! The addresses of the API, and the status of failed reads.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::exit::{Failure, Result};
 
 type Read = fn(&Shown, &Query) -> Result<Json>;
 
-/// What is answered from keys and metadata, and what reads records. The second waits for its turn, and the first
-/// does not wait for it.
+/// Requests that need only keys and metadata, and requests that read records. The latter wait for
+/// their turn; the former do not wait for them.
 const OF_KEYS: [(&str, Read); 5] = [
     ("/recordings", keys::recordings),
     ("/children", keys::children),
@@ -58,7 +58,7 @@ async fn answer(shown: Arc<Shown>, readers: Arc<Semaphore>, query: String, read:
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let reading = tokio::task::spawn_blocking(move || {
-        // Reading takes its turn to the end, even if the client goes away meanwhile.
+        // A read keeps its turn until it has finished, even if the client disconnects meanwhile.
         let _turn = turn;
         match read(&shown, &Query::parse(&query)) {
             Ok(answer) => (StatusCode::OK, answer.to_string()),
@@ -74,7 +74,7 @@ async fn answer(shown: Arc<Shown>, readers: Arc<Semaphore>, query: String, read:
     }
 }
 
-/// The status of an answer that is an error.
+/// The status of an error response.
 fn status(failure: &Failure) -> StatusCode {
     match failure {
         Failure::Library(error) => match error.kind() {

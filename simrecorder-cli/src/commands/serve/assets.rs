@@ -1,10 +1,11 @@
-//! The page itself, which the program contains.
+//! The files of the page, which the program contains.
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 
-/// The path, the type and the content of each file of the page, which `npm run build` in `web/` makes.
+/// The path, the type and the contents of each file of the page. `npm run build` in `web/` creates
+/// them.
 const FILES: [(&str, &str, &[u8]); 5] = [
     (
         "/",

@@ -1,4 +1,4 @@
-//! What the page draws: figures, and small lines beside the keys.
+//! The drawings of the page: figures, and sparklines next to the keys.
 
 use clap::ValueEnum;
 use serde_json::{Value as Json, json};
@@ -13,20 +13,20 @@ use crate::plotting::cells::Room;
 use crate::plotting::source::{Source, is_scalar};
 use crate::plotting::{self, Form, Options, Window};
 
-/// How many series one figure shows.
+/// The maximum number of series in a figure.
 const MAX_SOURCES: usize = 64;
-/// How many columns all lines of a figure have together.
+/// The maximum number of columns of all lines of a figure together.
 const MAX_COLUMNS: usize = 1 << 16;
-/// The most columns or rows of one figure.
+/// The maximum number of columns or rows of a figure.
 const MAX_SIDE: usize = 4096;
-/// The most cells of one figure.
+/// The maximum number of cells of a figure.
 const MAX_CELLS: usize = 1 << 19;
 const MAX_BINS: usize = 4096;
-/// How many sparklines are answered at once, and how wide they are.
+/// The maximum number of sparklines in a response, and their width.
 const MAX_SPARKLINES: usize = 60;
 const MAX_SPARKLINE_COLUMNS: usize = 200;
 
-/// The figure of some series, of each of some recordings.
+/// The figure of some series in some recordings.
 pub(super) fn figure(shown: &Shown, query: &Query) -> Result<Json> {
     let window = Window {
         start: finite(query, "from")?,
@@ -38,7 +38,7 @@ pub(super) fn figure(shown: &Shown, query: &Query) -> Result<Json> {
         return Err(plotting::refuse("the keys name no series of numbers").into());
     }
     let has_lines = given.unwrap_or_else(|| plotting::form_of(&sources[0])) == Form::Lines;
-    // Others are of one series.
+    // Other forms show one series.
     sources.truncate(MAX_SOURCES);
     let side = |name: &str, default: usize| -> Result<usize> {
         Ok(query.parsed(name)?.unwrap_or(default).clamp(1, MAX_SIDE))
@@ -90,7 +90,7 @@ fn sources(
                 if recordings.len() > 1 {
                     source.label = format!("{}: {}", recording.name, source.label);
                 }
-                // A line continues to the records next to the window.
+                // A line extends to the records next to the window.
                 sources.push(source.within(window, u64::from(has_lines))?);
             }
         }
@@ -98,8 +98,8 @@ fn sources(
     Ok(sources)
 }
 
-/// The smallest and the largest number of some series of scalars in each of some columns. Left out are series
-/// that are no scalars, and long ones that no figure has shown yet.
+/// The smallest and the largest number of some scalar series in each column. Omits series that are
+/// not scalar, and long ones that no figure has shown yet.
 pub(super) fn sparklines(shown: &Shown, query: &Query) -> Result<Json> {
     let recording = query.recording(shown)?;
     let store = shown.store(recording)?;
@@ -131,12 +131,12 @@ pub(super) fn sparklines(shown: &Shown, query: &Query) -> Result<Json> {
     Ok(lines.into())
 }
 
-/// What a plot looks like, by its name on the command line.
+/// The form of a plot, by its name on the command line.
 fn form(name: &str) -> Result<Form> {
     Form::from_str(name, false).map_err(Failure::Refused)
 }
 
-/// A number, if it is given.
+/// A finite number, if the parameter is given.
 fn finite(query: &Query, name: &str) -> Result<Option<f64>> {
     match query.parsed::<f64>(name)? {
         Some(number) if !number.is_finite() => Err(Failure::Refused(format!(

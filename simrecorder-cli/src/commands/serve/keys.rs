@@ -1,4 +1,4 @@
-//! What the page asks about keys: the tree, search, and what is at a key.
+//! The page's requests about keys: the tree, the search, and the node at a key.
 
 use serde_json::{Value as Json, json};
 use simrecorder::backend::Node;
@@ -10,11 +10,11 @@ use super::shown::Shown;
 use crate::exit::Result;
 use crate::listing;
 
-/// How many nodes are answered at once; the page asks for those on the screen.
+/// The maximum number of nodes in a response. The page requests those on the screen.
 const MAX_NODES: usize = 500;
-/// How many keys are found at once.
+/// The maximum number of keys that a search returns.
 const MAX_FOUND: usize = 2000;
-/// How many items of a value are answered.
+/// The maximum number of items of a value in a response.
 const MAX_ITEMS: usize = 1000;
 
 /// The recordings, in the order of the command line.
@@ -38,7 +38,7 @@ pub(super) fn children(shown: &Shown, query: &Query) -> Result<Json> {
     Ok(children.iter().map(child_to_json).collect())
 }
 
-/// The keys of series and values that contain a text, upper and lower case alike.
+/// The keys of series and values that contain a text, ignoring case.
 pub(super) fn search(shown: &Shown, query: &Query) -> Result<Json> {
     let keys = shown.keys(query.recording(shown)?)?;
     let text = query.get("text").unwrap_or_default().to_lowercase();
@@ -59,7 +59,7 @@ fn child_to_json(child: &Child) -> Json {
     json!([child.key.as_str(), child.kind.to_string()])
 }
 
-/// What `simrec ls -l --json` says of some keys. Those with nothing at them are left out.
+/// The output of `simrec ls -l --json` for some keys, except those without a node.
 pub(super) fn nodes(shown: &Shown, query: &Query) -> Result<Json> {
     let store = shown.store(query.recording(shown)?)?;
     let mut keys = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn nodes(shown: &Shown, query: &Query) -> Result<Json> {
     Ok(described.collect())
 }
 
-/// The same of one key, with its attributes.
+/// The same for one key, with its attributes.
 pub(super) fn node(shown: &Shown, query: &Query) -> Result<Json> {
     let store = shown.store(query.recording(shown)?)?;
     let key = Key::new_or_root(query.get("key").unwrap_or_default())?;
@@ -92,7 +92,7 @@ pub(super) fn node(shown: &Shown, query: &Query) -> Result<Json> {
     Ok(described)
 }
 
-/// What `simrec ls -l --json` says of a node, with the beginning of a long value.
+/// The output of `simrec ls -l --json` for a node, with the beginning of a long value.
 fn describe(child: Child, node: Result<Node, Error>) -> Json {
     let mut described = listing::describe(&child, node);
     if let Some(value) = described.get_mut("value")

@@ -1,5 +1,5 @@
-//! What changes while somebody looks: the states of the recordings and the lengths of the series on the screen,
-//! as server-sent events.
+//! Live updates: the states of the recordings and the lengths of the series on the screen, as
+//! server-sent events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,13 +17,14 @@ use simrecorder::{ArrayView, DataStoreExt, Key};
 use super::query::Query;
 use super::shown::Shown;
 
-/// How often recordings are looked at while somebody follows them.
+/// The interval between two checks of the recordings while a page follows them.
 const INTERVAL: Duration = Duration::from_millis(400);
-/// How many series a page follows at most.
+/// The maximum number of series that a page follows.
 const MAX_WATCHED: usize = 500;
 
-/// Sends the states of all recordings and the lengths of the watched series (`watch=RECORDING:KEY`): at once,
-/// and whenever some of them have changed. So a page that connects again misses nothing.
+/// Sends the states of all recordings and the lengths of the watched series
+/// (`watch=RECORDING:KEY`): at once, and whenever some of them have changed. So a page that
+/// reconnects misses nothing.
 pub(super) async fn events(State(shown): State<Arc<Shown>>, RawQuery(query): RawQuery) -> Response {
     let Ok(turn) = Arc::clone(&shown.followers).try_acquire_owned() else {
         let message = "too many pages follow the recordings; close some";
@@ -51,7 +52,8 @@ pub(super) async fn events(State(shown): State<Arc<Shown>>, RawQuery(query): Raw
         .into_response()
 }
 
-/// The states of all recordings, and the lengths of the watched series, each of one commit of its recording.
+/// The states of all recordings, and the lengths of the watched series. Those of one recording are
+/// as of one commit.
 async fn look(shown: Arc<Shown>, watched: Arc<Vec<(usize, Key)>>) -> Option<Json> {
     let turn = Arc::clone(&shown.key_readers).acquire_owned().await.ok()?;
     let looking = tokio::task::spawn_blocking(move || {

@@ -38,13 +38,13 @@ Examples:
   simrec serve 'redis://login1:6379?run=sweep'
   ssh -L 8080:127.0.0.1:8080 cluster simrec serve --port 8080 run.mdb";
 
-/// How many requests read at once.
+/// The number of requests that read at the same time.
 const READING_THREADS: usize = 8;
 
 /// Show recordings in a browser, even while simulations write them
 ///
-/// The server reads recordings as any other reader does, in a process of its own: it does not slow a
-/// simulation down. It answers only requests that have the token of the address that it prints.
+/// The server reads recordings in its own process, like any other reader: it does not slow a
+/// simulation down. It answers only requests with the token in the address that it prints.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(value_name = "RECORDING", required_unless_present = "demo")]
     recordings: Vec<PathBuf>,
 
-    /// Show a small simulation that runs meanwhile; its recording is removed in the end
+    /// Show a small running simulation; its recording is removed at the end
     #[arg(long)]
     demo: bool,
 
@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0)]
     port: u16,
 
-    /// Address to listen on, for other machines; keep the printed address secret then
+    /// Address to listen on, for access from other machines; then keep the printed address secret
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     listen: IpAddr,
 
@@ -99,22 +99,22 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
         server::serve(listener, router).await.map_err(failed)?;
         Ok(Exit::Success)
     });
-    // Without waiting for requests that still read.
+    // Without waiting for requests that are still reading.
     runtime.shutdown_background();
     served
 }
 
-/// Lists all keys on a thread of its own, so that the first search does not wait for it.
+/// Lists all keys on a separate thread, so that the first search does not wait for it.
 fn list_keys(shown: Arc<Shown>) {
     std::thread::spawn(move || {
         for recording in &shown.recordings {
-            // A request for the keys reports the error.
+            // The request for the keys reports the error.
             let _ = shown.keys(recording);
         }
     });
 }
 
-/// Prints the address, and opens it.
+/// Prints the address, and opens it if requested.
 fn announce(access: &Access, address: SocketAddr, open: bool, output: &mut Output) -> Result<()> {
     let url = access.url();
     writeln!(output, "{url}")?;

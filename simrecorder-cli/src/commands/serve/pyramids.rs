@@ -1,4 +1,4 @@
-//! The summaries of long series that the server keeps.
+//! The cache of summaries of long series.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,13 +10,14 @@ use crate::plotting::source::{Source, is_scalar};
 
 /// Shorter series are read each time.
 const LEAST_RECORDS: u64 = 1 << 16;
-/// How much memory all summaries take at most. Those go that were not used for the longest time.
+/// The maximum memory of all summaries. The least recently used ones are dropped.
 const MOST_BYTES: usize = 64 << 20;
 
-/// A recording, and what of it: a key, with a selection.
+/// A recording, and a key in it with a selection.
 type Name = (usize, String);
 
-/// Locked by the request that reads what is missing; others for the same series wait for it.
+/// Locked by the request that reads the missing part. Other requests for the same series wait for
+/// it.
 type Slot = Arc<Mutex<Option<Arc<Pyramid>>>>;
 
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Pyramids {
         }
     }
 
-    /// Gives a series its summaries, and reads what they do not have yet.
+    /// Attaches the summaries of a series, after reading the missing part.
     pub(super) fn add_to(
         &self,
         source: &mut Source,
@@ -58,7 +59,7 @@ impl Pyramids {
         view.len() < FEW_RECORDS || self.locked().contains(&name)
     }
 
-    /// Forgets a recording, which was replaced.
+    /// Forgets the summaries of a recording that was replaced.
     pub(super) fn forget(&self, recording: usize) {
         let mut slots = self.locked();
         let names: Vec<_> = slots.iter().map(|(name, _)| name.clone()).collect();
@@ -86,7 +87,8 @@ impl Pyramids {
         })
     }
 
-    /// Keeps the memory bound. A slot whose request still reads counts when it has read.
+    /// Enforces the memory bound. The slot of a request that is still reading is counted when it
+    /// has finished.
     fn shrink(&self) {
         let mut slots = self.locked();
         let bytes = |slot: &Slot| match slot.try_lock() {
@@ -106,5 +108,6 @@ impl Pyramids {
     }
 }
 
-/// What a list of many series reads at once; longer ones only from their summaries.
+/// The number of records that a list of many series reads at once. Longer series are only read from
+/// their summaries.
 const FEW_RECORDS: u64 = 1 << 22;

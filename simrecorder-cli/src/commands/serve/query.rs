@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::shown::{Recording, Shown};
 use crate::exit::{Failure, Result};
 
-/// The parameters of a request, of which some are given several times.
+/// The parameters of a request. Some may occur several times.
 #[derive(Debug)]
 pub(super) struct Query(Vec<(String, String)>);
 
@@ -36,14 +36,16 @@ impl Query {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
-        let refused = |_| Failure::Refused(format!("'{text}' is no value of the parameter {name}"));
+        let refused =
+            |_| Failure::Refused(format!("'{text}' is not a value of the parameter {name}"));
         text.parse().map(Some).map_err(refused)
     }
 
     /// The recordings with the given numbers.
     pub(super) fn recordings<'a>(&self, shown: &'a Shown) -> Result<Vec<&'a Recording>> {
         let recordings = self.all("recording").map(|text| {
-            let refused = |_| Failure::Refused(format!("'{text}' is no number of a recording"));
+            let refused =
+                |_| Failure::Refused(format!("'{text}' is not the number of a recording"));
             shown.recording(text.parse().map_err(refused)?)
         });
         recordings.collect()

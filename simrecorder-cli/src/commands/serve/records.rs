@@ -1,4 +1,4 @@
-//! What the page shows of single records: texts, rows, the last value of each scalar.
+//! Single records for the page: texts, rows, the last value of each scalar.
 
 use std::collections::HashMap;
 
@@ -16,23 +16,25 @@ use crate::plotting::source::{is_scalar, units};
 use crate::record_writer::text_of;
 use crate::recording::nodes;
 
-/// The most records that are answered at once.
+/// The maximum number of records in a response.
 const MAX_RECORDS: u64 = 500;
-/// How many records a search reads at most, and how many at once.
+/// The maximum number of records that a search reads, in total and at once.
 const MAX_SEARCHED: u64 = 100_000;
 const SEARCH_BLOCK: u64 = 256;
-/// How many scalars are answered at once, and among how many keys.
+/// The maximum number of scalars in a response, and of the keys that are searched for them.
 const MAX_SCALARS: usize = 2000;
 const MAX_KEYS: usize = 20_000;
-/// How many elements along each axis of a record are answered, if it has one axis, two, or more.
+/// The maximum number of elements along each axis of a record in a response, for records of one,
+/// two, or more axes.
 const MAX_LENGTHS: [isize; 3] = [1000, 32, 10];
 
-/// Records of a series: `count` from `first` on, or the last ones; or the last ones that contain a text.
+/// Records of a series: `count` records from `first` on, the last ones, or the last ones that
+/// contain a text.
 pub(super) fn records(shown: &Shown, query: &Query) -> Result<Json> {
     let store = shown.store(query.recording(shown)?)?;
     let key = Key::new(query.get("key").unwrap_or_default())?;
     let Node::Series(view) = store.require_node(&key, NodeKind::Series)? else {
-        return Err(Failure::Refused(format!("'{key}' is no series")));
+        return Err(Failure::Refused(format!("'{key}' is not a series")));
     };
     if view.shape().is_empty() {
         return Err(Failure::Refused(format!("'{key}' has no records")));
@@ -55,7 +57,7 @@ pub(super) fn records(shown: &Shown, query: &Query) -> Result<Json> {
     Ok(json!({"len": view.len(), "records": records.collect::<Vec<_>>()}))
 }
 
-/// The last records before an index that contain a text, and where the search ended.
+/// The last records before an index that contain a text, and the index at which the search ended.
 fn search(view: &View, text: &str, before: u64, count: u64) -> Result<Json> {
     let mut found = Vec::new();
     let mut next = before.min(view.len());
@@ -80,7 +82,7 @@ fn search(view: &View, text: &str, before: u64, count: u64) -> Result<Json> {
     }))
 }
 
-/// Some records, and what is answered of each.
+/// Some records, and the response for each.
 fn read(view: &View, start: u64, end: u64) -> Result<Vec<(Value, Json)>> {
     let coordinate = view.coordinate(0).unwrap_or(None);
     let coordinate = coordinate.filter(|coordinate| coordinate.key() != view.key());
@@ -111,7 +113,7 @@ fn read(view: &View, start: u64, end: u64) -> Result<Vec<(Value, Json)>> {
     Ok(records)
 }
 
-/// The records in a range; of large arrays, the first elements along each axis.
+/// The records in a range. Of large arrays, the first elements along each axis.
 fn beginning_of_each(view: &View, start: u64, end: u64) -> Result<(View, bool)> {
     let shape = view.schema().record_shape();
     let most = match shape.len() {
@@ -128,7 +130,7 @@ fn beginning_of_each(view: &View, start: u64, end: u64) -> Result<(View, bool)> 
     let mut is_part = false;
     if view.kind() == Kind::Array {
         for (axis, &len) in shape.iter().enumerate() {
-            // Of more than three axes, the first element of the others.
+            // Of axes beyond the third, only the first element.
             let most = if axis < 3 { most } else { 1 };
             is_part |= len > most as u64;
             selection.push(slice(0, most.min(len as isize)));
@@ -163,7 +165,7 @@ pub(super) fn last(shown: &Shown, query: &Query) -> Result<Json> {
     Ok(json!({"total": rows.len(), "is_all": is_all, "rows": rows}))
 }
 
-/// What is answered of a series of scalars. The last of each coordinate is read once.
+/// The response for a scalar series. The last value of each coordinate is read once.
 fn row(view: &View, coordinates: &mut HashMap<Key, Json>) -> Result<Json> {
     let mut row = Map::new();
     row.insert("key".to_owned(), view.key().as_str().into());

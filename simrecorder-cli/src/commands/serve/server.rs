@@ -1,4 +1,4 @@
-//! Connections: how many, how long they may take, and when they end.
+//! Limits of connections: their number, their time, and their end.
 
 use std::io;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
-/// How many connections are open at once. Others wait until one ends.
+/// The maximum number of open connections. Others wait until one ends.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a request may take to arrive, and how long a connection without requests stays open.
+/// How long a request may take to arrive, and how long an idle connection stays open.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may leave an answer unread.
+/// How long a client may leave a response unread.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest head of a request.
 const MAX_HEAD_BYTES: usize = 32 << 10;
 
-/// Answers requests until the program is asked to end, which ends all connections at once.
+/// Answers requests until the program is asked to end. This ends all connections at once.
 pub(super) async fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
     let mut signals = [
         signal(SignalKind::interrupt())?,
@@ -53,7 +53,7 @@ async fn accept(listener: TcpListener, router: Router) {
                     drop(turn);
                 });
             }
-            // The client went away, or the process has no files left.
+            // The client disconnected, or the process cannot open more files.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
@@ -61,7 +61,7 @@ async fn accept(listener: TcpListener, router: Router) {
 
 /// Answers the requests of one connection.
 async fn answer(stream: TcpStream, router: Router) {
-    // Events are small, and shall not wait for others.
+    // Events are small, and must not wait for others.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(ANSWER_TIMEOUT));
@@ -73,6 +73,6 @@ async fn answer(stream: TcpStream, router: Router) {
             TokioIo::new(Box::pin(stream)),
             TowerToHyperService::new(router),
         );
-    // A client that goes away, or sends what is no request, is its own matter.
+    // Errors of a client that disconnects or sends an invalid request are ignored.
     let _ = connection.await;
 }

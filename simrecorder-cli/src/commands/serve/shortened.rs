@@ -5,9 +5,9 @@ use simrecorder::{ArrayValue, Value};
 
 use crate::element::{elements, to_json};
 
-/// How many elements or items are kept.
+/// The maximum number of elements or items.
 const MAX_ITEMS: usize = 1000;
-/// How many bytes of a text are kept.
+/// The maximum length of a text in bytes.
 const MAX_TEXT: usize = 2000;
 
 /// A value as JSON, and whether it is only its beginning.
@@ -29,7 +29,7 @@ pub(super) fn short_json(value: &Value) -> (Json, bool) {
     }
 }
 
-/// The first elements of an array, one after the other.
+/// The first elements of an array, as a flat list.
 fn beginning(array: &ArrayValue) -> Json {
     let first = elements(array).take(MAX_ITEMS);
     first.map(|element| element.to_json()).collect()
@@ -40,7 +40,7 @@ fn cut(text: &str) -> Option<&str> {
     (text.len() > MAX_TEXT).then(|| &text[..text.floor_char_boundary(MAX_TEXT)])
 }
 
-/// Keeps so many items of all lists and objects within `json`. Returns whether it was more.
+/// Keeps `room` items of all lists and objects in `json`. Returns whether there were more.
 pub(super) fn shorten(json: &mut Json, room: &mut usize) -> bool {
     let mut is_cut = false;
     match json {

@@ -1,4 +1,4 @@
-//! The recordings that the server shows, and what it keeps of them.
+//! The recordings that the server shows, and its caches for them.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fs::{self, Metadata};
@@ -17,22 +17,22 @@ use super::pyramids::Pyramids;
 use crate::exit::{Failure, Result};
 use crate::recording::select;
 
-/// How many requests read series at once, and how many read keys. Others wait.
+/// The numbers of requests that read series and keys at the same time. Others wait.
 const SERIES_READERS: usize = 3;
 const KEY_READERS: usize = 4;
-/// How many pages follow recordings at once.
+/// The maximum number of pages that follow recordings.
 const FOLLOWERS: usize = 64;
-/// How long what is known of a recording counts if its files do not change.
+/// How long the known state of a recording is valid if its files do not change.
 const STATE_LIFE: Duration = Duration::from_secs(2);
 
-/// How long a list of keys counts if the files of the recording change.
+/// How long a list of keys is valid if the files of the recording change.
 const KEYS_LIFE: Duration = Duration::from_secs(10);
-/// Of how many entries of a folder the server asks whether they have changed.
+/// The maximum number of entries of a folder that are checked for changes.
 const MOST_ENTRIES: usize = 1000;
-/// Longer lists of keys are made each time.
+/// Longer lists of keys are not cached.
 const MOST_KEYS: usize = 300_000;
 
-/// What the server shows.
+/// The recordings that the server shows.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) recordings: Vec<Recording>,
@@ -47,14 +47,14 @@ pub(super) struct Recording {
     pub(super) number: usize,
     pub(super) name: String,
     pub(super) location: String,
-    /// What opens it; the demo is open already.
+    /// The path or URL that opens it; the demo is already open.
     path: Option<PathBuf>,
     open: Mutex<Open>,
-    /// Held while all keys are listed, which others wait for.
+    /// Locked while all keys are listed. Other requests wait for it.
     listing: Mutex<()>,
 }
 
-/// A recording as it was opened last.
+/// A recording as it was last opened.
 #[derive(Debug)]
 struct Open {
     store: Option<Arc<dyn DataStore>>,
@@ -64,7 +64,7 @@ struct Open {
     keys: Option<Known<Arc<Vec<Child>>>>,
 }
 
-/// What is known of a recording, since when, and of which version of it.
+/// The known state of a recording, its time, and its version.
 #[derive(Debug)]
 struct Known<T> {
     since: Instant,
@@ -72,7 +72,7 @@ struct Known<T> {
     what: T,
 }
 
-/// Which file or folder a path names. A number of a file may be used again.
+/// The identity of the file or folder at a path. An inode number may be reused.
 #[derive(Debug, PartialEq)]
 struct FileIdentity {
     #[cfg(unix)]
@@ -127,9 +127,10 @@ impl Shown {
         self.recordings.get(number).ok_or_else(missing)
     }
 
-    /// The store of a recording, which is opened again if another one has taken its place.
+    /// The store of a recording. If another recording has replaced it, it is opened again.
     ///
     /// # Errors
+    ///
     /// If it was removed, or cannot be opened.
     pub(super) fn store(&self, recording: &Recording) -> Result<Arc<dyn DataStore>, Error> {
         let mut open = recording.locked();
@@ -143,7 +144,7 @@ impl Shown {
         {
             return Ok(Arc::clone(store));
         }
-        // LMDB has a recording open once at most.
+        // LMDB can have a recording open only once.
         open.store = None;
         self.pyramids.forget(recording.number);
         if !is_url && file.is_none() {
@@ -154,8 +155,8 @@ impl Shown {
         Ok(store)
     }
 
-    /// Whether a recording is being written, has ended, or was killed; and a number that differs after each
-    /// commit, if that can be known.
+    /// Whether a recording is being written, has ended, or was killed, and a number that differs
+    /// after each commit, if it can be determined.
     pub(super) fn state(&self, recording: &Recording) -> (Json, Option<u64>) {
         let store = match self.store(recording) {
             Ok(store) => store,
@@ -187,7 +188,8 @@ impl Shown {
         (state, version)
     }
 
-    /// All keys of a recording, in natural order. While it changes, new ones are found some seconds later.
+    /// All keys of a recording, in natural order. While it changes, new keys appear a few seconds
+    /// later.
     pub(super) fn keys(&self, recording: &Recording) -> Result<Arc<Vec<Child>>> {
         let store = self.store(recording)?;
         let _listing = recording.listing.lock();
@@ -204,7 +206,7 @@ impl Shown {
         Ok(keys)
     }
 
-    /// Has a recording opened again when its id says that it is another one.
+    /// Marks a recording to be opened again if its id shows that it is another one.
     fn check_id(&self, recording: &Recording, info: &RecordingInfo) {
         let mut open = recording.locked();
         if open.id.is_some() && open.id != info.id && recording.path.is_some() {
@@ -281,8 +283,8 @@ fn name_of_state(info: &RecordingInfo) -> Option<&'static str> {
     }
 }
 
-/// A number that differs when a commit has changed the files of a recording. It has the bits that a number of
-/// JavaScript has.
+/// A number that differs after a commit has changed the files of a recording. It fits into a
+/// JavaScript number.
 fn version(path: &Path) -> Option<u64> {
     let mut journal = path.as_os_str().to_owned();
     journal.push(".journal");

@@ -1,4 +1,4 @@
-//! Who is answered, and with which headers.
+//! Which requests are answered, and with which headers.
 
 use simrecorder::Recorder;
 
@@ -47,7 +47,7 @@ fn only_requests_with_the_token_are_answered() {
         );
         assert_eq!(with(&format!("{path}?token="), "a=b").status, 403);
     }
-    // Only the first address takes the token, so that no other one carries it.
+    // Only the first address accepts the token, so that no other address contains it.
     assert_eq!(
         with(&format!("/api/recordings?token={token}"), "a=b").status,
         403
@@ -122,7 +122,7 @@ fn a_request_has_to_name_the_server() {
     assert!(matches!(with("").status, 400 | 421), "no host");
     let twice = format!("Host: {0}\r\nHost: evil.example\r\n", server.host);
     assert!(matches!(with(&twice).status, 400 | 421), "two hosts");
-    // Before the token is looked at, and before routing.
+    // Before the token is checked, and before routing.
     let rebound = server.send(&format!(
         "GET /?token={} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
         server.token

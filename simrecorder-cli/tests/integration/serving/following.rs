@@ -1,4 +1,4 @@
-//! What a page is told while simulations write.
+//! The events that a page receives while simulations write.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -18,7 +18,7 @@ struct Events(BufReader<TcpStream>);
 impl Events {
     fn of(server: &Server, watched: &[&str]) -> Self {
         let mut stream = server.connect();
-        // Longer than any message takes, so that a test fails and does not hang.
+        // Longer than any message takes, so that a test fails instead of hanging.
         stream
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
@@ -45,7 +45,7 @@ impl Events {
         }
     }
 
-    /// The first message about the first recording that is as it should be.
+    /// The first message about the first recording that meets the condition.
     fn wait_for(&mut self, is_so: impl Fn(&Json) -> bool) -> Json {
         loop {
             let message = self.next()[0].take();
@@ -88,7 +88,7 @@ fn new_records_and_the_end_of_a_run_are_told_on_every_backend() {
             let figure = server.json("figure?recording=0&key=a/b");
             assert_eq!(figure["note"], format!("{len} of {len} points"));
         }
-        // A page that connects again is told everything at once.
+        // A page that reconnects receives everything at once.
         assert_eq!(
             Events::of(&server, &["0:a/b"]).next()[0]["lengths"]["a/b"],
             4
@@ -106,7 +106,7 @@ fn a_killed_writer_is_told() {
     let places = Places::new();
     let folder = places.path("temporary");
     fs::create_dir(&folder).unwrap();
-    // A simulation in another process, which writes into a folder of its own.
+    // A simulation in another process, which writes into its own folder.
     let simulation = Command::new(assert_cmd::cargo::cargo_bin!("simrec"))
         .args(["serve", "--demo"])
         .env("TMPDIR", &folder)

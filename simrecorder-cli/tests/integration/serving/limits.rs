@@ -1,4 +1,4 @@
-//! What hostile and slow clients do to the server: nothing.
+//! Hostile and slow clients do the server no harm.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -83,7 +83,7 @@ fn no_parameter_makes_the_server_fail() {
     ];
     for (endpoint, parameter) in parameters {
         for value in values {
-            // The first of several counts, except where each is asked for.
+            // Of repeated parameters, the first one counts, except where all are used.
             let rest = "recording=0&key=net/rate&key=net/v&count=9&high=1";
             let path = format!("/api/{endpoint}?{parameter}={}&{rest}", encoded(value));
             let answer = server.get(&path);
@@ -177,7 +177,7 @@ fn clients_that_never_finish_a_request_do_not_keep_others_out() {
     let run = places.path("run.mdb");
     Recorder::new(create(&run)).close().unwrap();
     let server = Server::start(&[&run]);
-    // More than there are connections. Those that wait in vain are closed after some seconds.
+    // More connections than allowed. Those that wait in vain are closed after some seconds.
     let slow: Vec<TcpStream> = (0..300)
         .map(|_| {
             let mut stream = server.connect();
@@ -190,7 +190,7 @@ fn clients_that_never_finish_a_request_do_not_keep_others_out() {
     assert_eq!(server.get("/api/recordings").status, 200);
     for mut stream in slow.into_iter().take(3) {
         let mut answer = Vec::new();
-        // It ends, with or without a word.
+        // It ends, with or without a response.
         let _ = stream.read_to_end(&mut answer);
         assert!(!String::from_utf8_lossy(&answer).contains("200 OK"));
     }
@@ -252,7 +252,7 @@ fn the_number_of_followers_is_limited_and_ctrl_c_ends_the_server_with_all_of_the
     let followers: Vec<_> = (0..64).map(|_| follow()).collect();
     assert!(followers.iter().all(|(_, start)| start == "HTTP/1.1 200"));
     assert_eq!(follow().1, "HTTP/1.1 503");
-    // Others are answered all the same.
+    // Other clients are still answered.
     assert_eq!(server.get("/api/recordings").status, 200);
     send("INT", &server.program);
     assert_eq!(server.program.wait().unwrap().code(), Some(0));
@@ -277,7 +277,7 @@ fn the_server_needs_little_memory_whatever_is_watched() {
     }
     recorder.record("cube", vec![1_u8; 60 << 20]).unwrap();
     recorder.close().unwrap();
-    // Of data of its own: a recording that is mapped into memory does not count.
+    // Of private memory: a recording that is mapped into memory does not count.
     let limited = format!("ulimit -d {}; exec \"$0\" serve \"$1\"", 300 << 10);
     let server = Server::of(
         std::process::Command::new("sh")

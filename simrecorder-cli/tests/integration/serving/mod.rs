@@ -1,4 +1,4 @@
-//! `serve`: what the server answers, whom, and how long it keeps doing so.
+//! `serve`: its responses, who gets them, and its lifetime.
 
 mod access;
 mod following;
@@ -13,10 +13,10 @@ use simrecorder::Recorder;
 
 use crate::support::{Places, create, record_run, start};
 
-/// The program, as a server of recordings. It ends with this value.
+/// The program as a server of recordings. Dropping this ends it.
 struct Server {
     program: Child,
-    /// As in `127.0.0.1:8080`.
+    /// For example `127.0.0.1:8080`.
     host: String,
     token: String,
 }
@@ -33,7 +33,7 @@ impl Server {
         Self::of(start(&[&["serve"], arguments].concat()))
     }
 
-    /// The server of a recording with records of every kind.
+    /// A server for a recording with records of every kind.
     fn of_a_run(places: &Places) -> Self {
         let run = &places.recordings("run")[0];
         let recorder = Recorder::new(create(run));
@@ -42,7 +42,7 @@ impl Server {
         Self::start(&[run])
     }
 
-    /// A program that has just been started.
+    /// A program that was just started.
     fn of(mut program: Child) -> Self {
         let mut line = String::new();
         BufReader::new(program.stdout.take().unwrap())
@@ -66,17 +66,17 @@ impl Server {
         format!("simrec-{port}={}", self.token)
     }
 
-    /// What is answered to these bytes.
+    /// The response to these bytes.
     fn send(&self, request: &str) -> Answer {
         let mut stream = self.connect();
-        // A server that refuses a request need not read it.
+        // A server that rejects a request need not read it completely.
         let _ = stream.write_all(request.as_bytes());
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         Answer::parse(&answer)
     }
 
-    /// A request of the page, which has the cookie.
+    /// A request of the page, with the cookie.
     fn request(&self, method: &str, path: &str) -> Answer {
         let (host, cookie) = (&self.host, self.cookie());
         self.send(&format!(
@@ -88,7 +88,7 @@ impl Server {
         self.request("GET", path)
     }
 
-    /// The answer of the API, which is no error.
+    /// The response of the API, which must not be an error.
     #[track_caller]
     fn json(&self, path: &str) -> serde_json::Value {
         let answer = self.get(&format!("/api/{path}"));
@@ -133,7 +133,7 @@ impl Answer {
     }
 }
 
-/// A text as a parameter of an address.
+/// Encodes a text as a parameter of an address.
 fn encoded(text: &str) -> String {
     let bytes = text.bytes().map(|byte| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),

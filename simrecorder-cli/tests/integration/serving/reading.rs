@@ -6,7 +6,7 @@ use simrecorder::{Coordinate, Object, Recorder, Schema};
 use super::Server;
 use crate::support::{Places, create, runs};
 
-/// The smallest and the largest number of a line, and where each is.
+/// The smallest and the largest number of a line, and their positions.
 fn extremes(figure: &Json) -> [(f64, f64); 2] {
     let parts = figure["lines"][0]["parts"].as_array().unwrap();
     let points = parts.iter().flat_map(|part| part.as_array().unwrap());
@@ -71,7 +71,7 @@ fn one_deviating_record_of_millions_is_seen_at_every_zoom_level() {
         net.advance(f64::from(step) * 0.5).unwrap();
         let x = match step {
             DEVIATING => 99.0,
-            // Just next to it, so that a mistake of one record is noticed.
+            // Directly next to it, so that an error of one record is noticed.
             _ if step == DEVIATING + 1 => -7.0,
             _ => f64::from(step % 10),
         };
@@ -92,7 +92,7 @@ fn one_deviating_record_of_millions_is_seen_at_every_zoom_level() {
             let [least, most] = extremes(&figure);
             assert_eq!((least.1, most.1), (-7.0, 99.0), "{path}");
             for (x, _) in [least, most] {
-                // In its column, or in the one next to it where the column ends within a block.
+                // In its column, or in the next one if the column ends within a block.
                 assert!(
                     (x - place).abs() <= 1.5 * width + unit,
                     "{path}: {x} {place}"
@@ -102,11 +102,11 @@ fn one_deviating_record_of_millions_is_seen_at_every_zoom_level() {
                 (figure["x"]["start"].as_f64(), figure["x"]["end"].as_f64()),
                 (Some(from), Some(to))
             );
-            // Closer, never with the record in the middle.
+            // Zoom in, never with the record in the middle.
             let part = (to - from) / 3.0;
             (from, to) = (place - part * 0.3, place + part * 0.5);
         }
-        // Single records in the end, and one next to the window.
+        // Finally single records, and one next to the window.
         let (from, to) = (place - unit, place + unit);
         let path = format!("figure?recording=0&key=net/rate&from={from}&to={to}{by}");
         let figure = server.json(&path);
@@ -189,7 +189,7 @@ fn a_figure_shows_what_a_resumed_run_has_recorded_again() {
     let recorder = Recorder::new(simrecorder::append(&run).unwrap());
     recorder.truncate("v", 100_000).unwrap();
     record(&recorder, 5.0, 1000);
-    // As long and with the same end as before.
+    // With the same length and the same end as before.
     record(&recorder, 1.0, 800_000);
     recorder.flush().unwrap();
     assert_eq!(server.json("recordings")[0]["state"], "recording");

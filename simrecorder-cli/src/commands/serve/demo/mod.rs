@@ -1,4 +1,4 @@
-//! `simrec serve --demo`: a small simulation whose recording has something for each kind of panel.
+//! `simrec serve --demo`: a small simulation with data for each kind of panel.
 
 mod neurons;
 mod noise;
@@ -19,18 +19,18 @@ use tempfile::TempDir;
 use self::neurons::Neurons;
 use self::reaction::Reaction;
 
-/// How much of the simulation is recorded before the page is shown.
+/// The number of steps that are recorded before the page is shown.
 const STEPS_BEFORE: u64 = 2000;
-/// After so many steps, which take half an hour, the simulation ends.
+/// The number of steps after which the simulation ends, about half an hour.
 const STEPS: u64 = 36_000;
 const STEP: Duration = Duration::from_millis(50);
 const STEP_MS: f64 = 1.0;
-/// How many steps there are between two images.
+/// The number of steps between two images.
 const STEPS_PER_IMAGE: u64 = 20;
 /// The length of each side of the density.
 const SIDE: usize = 16;
 
-/// A running simulation, and the folder of its recording, which is removed in the end.
+/// A running simulation, and the folder of its recording, which is removed at the end.
 #[derive(Debug)]
 pub(super) struct Demo {
     pub(super) store: Arc<dyn DataStore>,
@@ -47,7 +47,7 @@ struct Simulation {
 }
 
 impl Demo {
-    /// Records the beginning, and leaves the rest to a thread.
+    /// Records the beginning, and continues on a thread.
     pub(super) fn start() -> Result<Self, Error> {
         let folder = tempfile::tempdir().map_err(|error| {
             let message =
@@ -61,7 +61,8 @@ impl Demo {
         }
         simulation.recorder.flush()?;
         thread::spawn(move || {
-            // The page shows what was recorded before an error, and that nothing follows.
+            // After an error, the page shows everything that was recorded before, and that the
+            // simulation has ended.
             let _ = simulation.run();
         });
         Ok(Self {
@@ -164,7 +165,7 @@ impl Simulation {
     }
 }
 
-/// A cloud that goes round in a box.
+/// A cloud that moves in a circle.
 fn density(time: f64) -> Array3<f32> {
     let middle = SIDE as f64 / 2.0;
     let angle = time / 2000.0 * TAU;

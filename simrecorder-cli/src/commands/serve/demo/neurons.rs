@@ -8,9 +8,9 @@ const TIME_CONSTANT_MS: f64 = 20.0;
 const THRESHOLD_MV: f64 = 20.0;
 const RESET_MV: f64 = 10.0;
 const REFRACTORY_MS: f64 = 3.0;
-/// How far a spike lifts the neighbours.
+/// How much a spike raises the potential of the neighbours.
 const WEIGHT_MV: f64 = 1.5;
-/// How many neighbours it lifts, on each side.
+/// The number of neighbours that it reaches on each side.
 const NEIGHBOURS: usize = 3;
 const NOISE_MV: f64 = 0.9;
 
@@ -18,7 +18,7 @@ const NOISE_MV: f64 = 0.9;
 pub(super) struct Neurons {
     potentials: Vec<f64>,
     silent_ms: Vec<f64>,
-    /// What each neuron receives in the next step.
+    /// The input of each neuron in the next step.
     received: Vec<f64>,
     noise: Noise,
 }

@@ -20,7 +20,7 @@ impl Noise {
         (bits ^ (bits >> 31)) as f64 / u64::MAX as f64
     }
 
-    /// A number of about normal distribution, with mean 0 and variance 1.
+    /// An approximately normally distributed number with mean 0 and variance 1.
     pub(super) fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.uniform()).sum::<f64>() - 6.0
     }

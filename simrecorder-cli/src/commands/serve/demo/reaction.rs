@@ -1,4 +1,4 @@
-//! Two substances that react and diffuse: the model of Gray and Scott, on a torus.
+//! Two substances that react and diffuse: the Gray-Scott model on a torus.
 
 use simrecorder::ndarray::Array2;
 
@@ -9,7 +9,7 @@ pub(super) const SIDE: usize = 64;
 const DIFFUSION: [f64; 2] = [0.16, 0.08];
 const FEED: f64 = 0.035;
 const KILL: f64 = 0.06;
-/// How many steps of the model one step makes.
+/// The number of model steps in one step.
 const STEPS: usize = 10;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Reaction {
 }
 
 impl Reaction {
-    /// One substance everywhere, and the other in some places.
+    /// One substance everywhere, the other in some places.
     pub(super) fn new() -> Self {
         let mut noise = Noise::new();
         let mut made = Array2::zeros((SIDE, SIDE));
@@ -55,7 +55,7 @@ impl Reaction {
     }
 }
 
-/// What flows into each place from the four beside it.
+/// The flow into each place from its four neighbours.
 fn spread(field: &Array2<f64>) -> Array2<f64> {
     Array2::from_shape_fn((SIDE, SIDE), |(row, column)| {
         let (up, down) = ((row + SIDE - 1) % SIDE, (row + 1) % SIDE);
