@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_becomes_the_value_that_it_names_and_all_else_is_text() {
+    fn json_becomes_a_value_and_everything_else_text() {
         let value = |text: &str| {
             parse_value(text).map(|value| value.describe() + ": " + &value.to_string())
         };

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_selection_is_refused() {
+    fn invalid_selections_are_refused() {
         for text in [
             "",
             "a",

@@ -1,4 +1,4 @@
-"""Checks the package where nothing but NumPy is installed beside it. Run as a program, in an empty folder."""
+"""Checks the package in an environment with NumPy and nothing else. Run as a program, in an empty folder."""
 
 import importlib.metadata
 import importlib.util

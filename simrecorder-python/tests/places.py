@@ -1,4 +1,4 @@
-"""What the tests of the package and of the page share: a folder of its own for each, and a place for a recording in
+"""Fixtures for the tests of the package and of the page: a folder for each test, and a place for a recording in
 each format."""
 
 import itertools
@@ -10,7 +10,7 @@ import simrecorder
 
 _numbers = itertools.count()
 
-# A shell has programs in the background ignore Ctrl-C, and those that they start, too.
+# A shell makes background programs, and those that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -27,7 +27,7 @@ def redis_server(tmp_path_factory):
 
 @pytest.fixture(params=["run.mdb", "run.zarr", "run.h5", "redis"])
 def place(request):
-    """The path or URL of a recording that is not there yet."""
+    """The path or URL of a recording that does not exist yet."""
     if request.param != "redis":
         return request.param
     server = request.getfixturevalue("redis_server")

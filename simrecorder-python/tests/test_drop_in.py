@@ -21,7 +21,7 @@ KINDS = ["memory", "zarr", "zarr-directory", "zarr-lzma", "hdf5", "hdf5-gzip", "
 
 @pytest.fixture(params=KINDS)
 def new_store(request, tmp_path):
-    """Makes the data store of a kind, each time of the same data."""
+    """Creates a data store of a kind, each time with the same data."""
     if request.param == "redis":
         folder = tmp_path / "server"
         folder.mkdir()
@@ -173,7 +173,7 @@ def test_a_recording_that_is_being_written_is_read_by_the_same_classes():
     assert np.array(reader.get_all("x")).tolist() == [0.5]
     with pytest.raises(PermissionError):
         reader.record("x", 1.5)
-    # The object that the writer was given gives its store to a second recorder.
+    # The data store of the writer shares its store with a second recorder.
     store = ZarrDataStore("shared")
     first, second = Recorder(store), Recorder(store)
     first.record("a", 1)

@@ -1,4 +1,4 @@
-"""Errors are those of Python with the sentences of the library; its messages go to `logging`."""
+"""Errors are Python exceptions with the messages of the library; log messages go to `logging`."""
 
 import logging
 import os
@@ -9,7 +9,7 @@ import simrecorder
 from simrecorder import Recorder
 
 
-def test_errors_are_also_what_python_code_expects():
+def test_errors_are_subclasses_of_the_usual_exceptions():
     expected = {
         simrecorder.KeyNotFoundError: KeyError,
         simrecorder.PathNotFoundError: FileNotFoundError,
@@ -65,7 +65,7 @@ def test_a_damaged_recording_is_an_error_and_named_by_verify():
     assert damage[0].records[0] < damage[0].records[1] <= 100
 
 
-def test_a_path_that_is_no_recording_is_an_error():
+def test_a_path_that_is_not_a_recording_is_an_error():
     with open("notes.txt", "w") as file:
         file.write("no recording")
     with pytest.raises(ValueError, match="notes.txt"):

@@ -1,4 +1,4 @@
-"""The programs in Python of docs/guide.md run in their order, and its commands print what the guide shows of what these
+"""The Python programs of docs/guide.md run in order, and its commands print what the guide shows for what these
 programs recorded. `guide.rs` of simrecorder-cli does the same in Rust."""
 
 import os
@@ -49,7 +49,7 @@ def run(program):
 
 
 def serve(block):
-    """Starts the server of a block, on a free port; returns it with its URL."""
+    """Starts the server of a block on a free port. Returns it with its URL."""
     secret, server = block.splitlines()
     subprocess.run(secret, shell=True, check=True)
     arguments = shlex.split(server.replace("--port 6379 ", ""))
@@ -58,7 +58,7 @@ def serve(block):
 
 
 def run_commands(block):
-    """Runs the commands of a block; returns what the block then looks like."""
+    """Runs the commands of a block. Returns the block with their output."""
     lines = []
     for command in re.findall(r"^\$ (.*)", block, re.MULTILINE):
         ran = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)

@@ -12,13 +12,13 @@ import pytest
 import simrecorder
 from simrecorder import HDF5DataStore, Recorder, ZarrDataStore
 
-# Whether the package has a libhdf5 of its own; ci/python-package builds it with that of the system.
+# Whether the package contains libhdf5; ci/python-package builds it with the system's.
 HAS_NEWEST_HDF5 = os.environ.get("SIMRECORDER_WHEEL") == "release"
 
-# The folder with zarr-python 2, which ci/python makes.
+# The folder with zarr-python 2, created by ci/python.
 ZARR_2 = Path(__file__).parents[2] / "target" / "python-zarr2"
 
-# Writes what the original writes: chunks of one record, blosc, and objects as pickles in numbered arrays.
+# Writes like the original: chunks of one record, blosc, and objects as pickles in numbered arrays.
 WRITER = """
 import sys
 import numcodecs
@@ -63,7 +63,7 @@ def test_pickled_objects_are_an_error_that_says_how_to_convert_them(zarr_v2):
     for read in (recorder.get_all, recorder.__getitem__, ZarrDataStore(zarr_v2).get_all):
         with pytest.raises(simrecorder.UnsupportedError, match="pickled.*load it with the software that wrote it"):
             read("train/objects")
-    # What is beside them is read and copied.
+    # The other keys are read and copied.
     simrecorder.copy(zarr_v2, "new.mdb", exclude=["train/objects/**"])
     assert simrecorder.open("new.mdb")["train/weights"].shape == (20, 3, 4)
 

@@ -1,4 +1,4 @@
-"""Which interpreters the wheel is for."""
+"""The interpreters that the wheel supports."""
 
 import importlib.metadata
 import re

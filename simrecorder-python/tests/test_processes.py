@@ -18,7 +18,7 @@ from simrecorder import Recorder
 
 
 def run(program, *arguments, check=True):
-    """Runs a program of Python in another process."""
+    """Runs a Python program in another process."""
     program = "import os, signal, sys, threading, time\nimport numpy as np\nimport simrecorder\n" + textwrap.dedent(
         program
     )
@@ -30,7 +30,7 @@ def run(program, *arguments, check=True):
 
 
 def in_child(work):
-    """Does work in a forked child; a child that hangs or fails is an error."""
+    """Does work in a forked child. Fails if the child hangs or fails."""
     child = os.fork()
     if child == 0:
         status = 1
@@ -275,7 +275,7 @@ def test_a_cycle_of_references_does_not_keep_a_file_locked():
         gc.enable()
 
 
-# Sends itself the signal of Ctrl-C some time after a call began.
+# Sends itself SIGINT some time after a call began.
 INTERRUPTED = """
     def interrupt():
         time.sleep(0.3)
@@ -312,7 +312,7 @@ def test_ctrl_c_ends_a_long_flush_and_nothing_is_lost():
     )
     assert done.stdout.startswith("interrupted")
     view = simrecorder.open("run.mdb")["frame"]
-    # All that were taken are there; one more may have been under way.
+    # All accepted records are there; one more may have been in progress.
     assert len(view) - int(done.stdout.split()[1]) in (0, 1)
 
 
@@ -340,7 +340,7 @@ def test_ctrl_c_ends_a_wait_for_a_server(redis_server):
         + """
     view = simrecorder.open(sys.argv[1])["rate"]
     interrupted(lambda: view.follow(600.0))
-    # Without waiting for what is still at work.
+    # Without waiting for running work.
     sys.stdout.flush()
     os._exit(0)
         """,

@@ -1,4 +1,4 @@
-"""The recorder: recording, reading, and its other calls."""
+"""The recorder: recording, reading, and its other methods."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def test_what_was_recorded_is_read_in_every_store(place):
             recorder.record("frame", bytes([step % 256]) * (step % 5))
             recorder.record("event", {"step": step, "v": np.arange(step % 3)})
             recorder.record("spikes", simrecorder.Ragged(np.arange(step % 7)))
-        # Before it is closed, all of it is there.
+        # All records are there before the recorder is closed.
         assert np.mean(recorder.get_all("net/rate")) == pytest.approx(0.5 * 149.5)
     recorder = simrecorder.open(place)
     assert recorder.get("meta/seed") == 42

@@ -1,4 +1,4 @@
-"""Timelines: whole ticks, and what is out of step."""
+"""Timelines: complete ticks, and records that do not fit in."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_the_coordinate_has_the_type_that_was_asked_for(dtype, expected):
         for step in range(3):
             ticks.tick(step, {"x": step})
     assert recorder["step"].dtype == expected
-    # The one that is there is continued with its own type.
+    # The existing timeline is continued with its own type.
     with recorder.timeline("", "step") as ticks:
         assert ticks.last == 2
         with pytest.raises(ValueError, match="larger"):

@@ -1,4 +1,4 @@
-"""What can be recorded comes back as it was; what cannot is an error that says what to do."""
+"""Recorded values are read unchanged; others raise an error that says what to do."""
 
 import sys
 import enum
@@ -32,7 +32,7 @@ def test_arrays_of_every_type_come_back(recorder, dtype):
     assert recorder["scalar"][0] == scalar and recorder["scalar"].dtype == dtype
 
 
-def test_bfloat16_comes_back(recorder):
+def test_bfloat16_round_trips(recorder):
     bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
     read = recorded(recorder, np.array([0.5, 1.5], dtype=bfloat16))
     assert read.dtype == bfloat16 and read.astype(float).tolist() == [0.5, 1.5]
@@ -191,7 +191,7 @@ def test_subclasses_of_numbers_and_text_are_recorded_as_these(recorder):
     assert recorder["complex"][0] == 1 + 2j
 
 
-def test_a_text_that_is_no_unicode_is_an_error(recorder):
+def test_a_text_that_is_not_unicode_is_an_error(recorder):
     with pytest.raises(ValueError):
         recorder.record("x", "\ud800")
     with pytest.raises(ValueError):

@@ -111,7 +111,7 @@ def test_the_axis_of_an_array_of_indices_stays_in_its_place():
     recorder = Recorder("memory:")
     for record in DATA:
         recorder.record("v", record)
-    # NumPy moves it to the front where a slice is between it and an int.
+    # NumPy moves it to the front if a slice is between it and an int.
     assert np.array_equal(recorder["v"][5, :, [2, 0]], DATA[5][:, [2, 0]])
 
 

@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_behind_another_history_is_not_whole() {
+    fn a_record_after_another_history_is_not_valid() {
         let (bytes, ends) = journal(2);
         let second = usize::try_from(ends[1]).unwrap();
         let (header, position) = FORMAT.encode_header(7);

@@ -9,7 +9,7 @@ export interface Recording {
 
 export type State = "recording" | "ended" | "killed" | null | { error: string };
 
-/** A key, and whether a group, a series or a value is there. */
+/** A key, and its kind: group, series or value. */
 export type Child = [key: string, kind: "group" | "series" | "value"];
 
 export interface Found {
@@ -17,7 +17,7 @@ export interface Found {
   total: number;
 }
 
-/** What `simrec ls -l --json` says of a key. */
+/** The output of `simrec ls -l --json` for a key. */
 export interface Node {
   key: string;
   kind: "group" | "series" | "value";
@@ -35,7 +35,7 @@ export interface Node {
   error?: string;
 }
 
-/** The smallest and the largest number in each of some parts of a series. */
+/** The smallest and the largest number in each of several parts of a series. */
 export interface Sparkline {
   key: string;
   min: (number | null)[];
@@ -62,7 +62,7 @@ export interface Axis {
 export interface Line {
   label: string;
   parts: [x: number, y: number][][];
-  /** Where numbers are not finite. */
+  /** The positions of numbers that are not finite. */
   nan?: number[];
 }
 
@@ -91,13 +91,13 @@ export interface RecordOf {
 export interface Records {
   len: number;
   records: RecordOf[];
-  /** How many records were searched for a text, from which one on, and how many contain it. */
+  /** The number of records that were searched for a text, the first of them, and the number of matches. */
   searched?: number;
   searched_from?: number;
   found?: number;
 }
 
-/** What is new of a recording. */
+/** The changes of a recording. */
 export interface Change {
   state: State;
   /** Differs after each commit. */
@@ -105,10 +105,10 @@ export interface Change {
   lengths: Record<string, number | null>;
 }
 
-/** What a request asks for; a list is given once for each of its elements. */
+/** The parameters of a request. A list is repeated for each of its elements. */
 export type Parameters = Record<string, string | number | boolean | undefined | (string | number)[]>;
 
-/** An answer of the server that is an error. */
+/** An error response of the server. */
 export class Refused extends Error {
   readonly status: number;
 
@@ -118,7 +118,7 @@ export class Refused extends Error {
   }
 }
 
-/** The address of a request. What is undefined or false is left out. */
+/** The address of a request, without undefined and false parameters. */
 export function address(path: string, parameters: Parameters): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(parameters)) {
@@ -129,7 +129,7 @@ export function address(path: string, parameters: Parameters): string {
   return `/api/${path}?${query}`;
 }
 
-/** Asks the server. An answer that is an error throws its message. */
+/** Sends a request to the server. Throws the message of an error response. */
 export async function ask<T>(path: string, parameters: Parameters, signal?: AbortSignal): Promise<T> {
   const response = await fetch(address(path, parameters), signal ? { signal } : {}).catch((error: Error) => {
     throw signal?.aborted ? error : new Error("the server cannot be reached");

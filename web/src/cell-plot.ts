@@ -9,13 +9,13 @@ import { VIRIDIS } from "./viridis.ts";
 interface Options {
   width: number;
   height: number;
-  /** How many times wider than high the picture is; without it, as the room is. */
+  /** The aspect ratio of the picture; by default, that of the available space. */
   aspect: number | undefined;
-  /** Whether dots are on the ground, so that they are light where it is dark. */
+  /** Whether the picture consists of dots on the background, which are light in dark mode. */
   isOnGround: boolean;
 }
 
-/** Where on the canvas the picture is, in pixels of the page. */
+/** The place of the picture on the canvas, in pixels of the page. */
 interface Box {
   left: number;
   top: number;
@@ -35,7 +35,7 @@ export class CellPlot {
   #box: Box = { left: 0, top: 0, width: 1, height: 1 };
   #drawn = 0;
 
-  /** Draws into a container; calls `zoom` with the range that the user draws. */
+  /** Draws into a container. Calls `zoom` with the range that the user selects. */
   constructor(container: HTMLElement, hover: (text: string) => void, zoom?: (range: Range) => void) {
     this.#hover = hover;
     container.append(this.#canvas, this.#selection);
@@ -44,7 +44,7 @@ export class CellPlot {
     if (zoom) this.#canvas.addEventListener("pointerdown", (event) => this.#drag(event, zoom));
   }
 
-  /** How many cells a picture of this size has room for. */
+  /** The number of cells that fit into a picture of this size. */
   static room(width: number, height: number): { columns: number; rows: number } {
     const ratio = devicePixelRatio;
     const side = (length: number, margin: number): number =>
@@ -118,7 +118,7 @@ export class CellPlot {
     context.restore();
   }
 
-  /** The part of the picture under a pointer, from its left and from its bottom. */
+  /** The position of a pointer in the picture, from left and bottom. */
   #at(event: PointerEvent): [number, number] {
     const { left, top, width, height } = this.#box;
     return [(event.offsetX - left) / width, 1 - (event.offsetY - top) / height];
@@ -133,7 +133,7 @@ export class CellPlot {
     this.#hover(`${named(figure.x, right)}, ${named(figure.y, up)}`);
   }
 
-  /** Draws a range on the x axis. */
+  /** Lets the user select a range of the x axis. */
   #drag(down: PointerEvent, zoom: (range: Range) => void): void {
     const figure = this.#figure;
     const [start] = this.#at(down);
@@ -171,7 +171,7 @@ function label(axis: Axis, x: number): string {
   return number(axis.is_log ? 10 ** x : x, digitsFor(axis.start, axis.end));
 }
 
-/** The largest part of the room of a picture that has its shape, unless it is a narrow strip. */
+/** The largest part of the available space with the shape of the picture, unless that is a narrow strip. */
 function boxOf(room: Box, aspect: number | undefined): Box {
   if (!aspect || aspect < 1 / 8 || aspect > 8) return room;
   const width = Math.min(room.width, room.height * aspect);

@@ -2,7 +2,7 @@
 
 type Attributes = Record<string, string | number | boolean | undefined | ((event: Event) => void)>;
 
-/** An element with attributes, listeners (`onclick`) and children. */
+/** Creates an element with attributes, listeners (`onclick`) and children. */
 export function element<Name extends keyof HTMLElementTagNameMap>(
   name: Name,
   attributes: Attributes = {},
@@ -14,7 +14,7 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** An element of SVG. */
+/** Creates an SVG element. */
 export function svg<Name extends keyof SVGElementTagNameMap>(
   name: Name,
   attributes: Attributes,
@@ -41,7 +41,7 @@ export function byId(id: string): HTMLElement {
   return found;
 }
 
-/** A button that is pressed or not. */
+/** A toggle button. */
 export function toggle(
   label: string,
   title: string,
@@ -65,7 +65,7 @@ export function toggle(
   return button;
 }
 
-/** A list to choose one of some values from. */
+/** A list for choosing a value. */
 export function choice<Value extends string | number>(
   label: string,
   options: (readonly [Value, string])[],

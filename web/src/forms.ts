@@ -2,7 +2,7 @@
 import type { Node } from "./api.ts";
 import type { Form, View } from "./view.ts";
 
-/** Records of so few elements are lines by themselves; `simrec plot` does the same. */
+/** Records with up to this many elements are shown as lines by default, as in `simrec plot`. */
 const MAX_LINES_OF_ONE = 8;
 
 export const NAMES: Record<Form, string> = {
@@ -16,7 +16,7 @@ export const NAMES: Record<Form, string> = {
   table: "Last values",
 };
 
-/** The forms for a node, the best first. */
+/** The forms for a node, the most suitable first. */
 export function formsOf(node: Node): Form[] {
   if (node.kind !== "series" || node.error) return ["details"];
   const rest: Form[] = ["records", "details"];
@@ -38,13 +38,13 @@ export function formsOf(node: Node): Form[] {
   return ["histogram", ...rest];
 }
 
-/** Whether records are images of three or four colours. */
+/** Whether records are images with three or four colour channels. */
 export function isColoured(node: Node): boolean {
   const [, ...shape] = node.shape ?? [];
   return shape.length === 3 && node.dtype === "uint8" && (shape[2] === 3 || shape[2] === 4);
 }
 
-/** The key of an image, with the selection of its record, and of a slice where records have three dimensions. */
+/** The key of an image with the selection of its record, and of a slice if records have three dimensions. */
 export function imageKey(node: Node, view: View): string {
   const len = node.shape?.[0] ?? 0;
   const record = Math.min(view.record ?? len - 1, len - 1);
@@ -56,7 +56,7 @@ export function imageKey(node: Node, view: View): string {
   return `${node.key}[${[record, ...selection].join(", ")}]`;
 }
 
-/** The keys of the elements that a list such as `3, 7, 10-12` names; nothing if it is malformed. */
+/** The keys of the elements in a list such as `3, 7, 10-12`; undefined if it is malformed. */
 export function traceKeys(key: string, list: string, len: number): string[] | undefined {
   const indices = new Set<number>();
   for (const part of list
@@ -73,7 +73,7 @@ export function traceKeys(key: string, list: string, len: number): string[] | un
   return [...indices].map((index) => `${key}[:, ${index}]`);
 }
 
-/** The elements that keys select, as such a list. */
+/** The elements that keys select, in the form of such a list. */
 export function traceList(keys: string[]): string {
   return keys.flatMap((key) => /\[:, (\d+)\]$/.exec(key)?.[1] ?? []).join(", ");
 }

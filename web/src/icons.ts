@@ -14,7 +14,7 @@ const PATHS: Record<string, string> = {
   details: "M3 5h8M3 9h8",
 };
 
-/** What a series is drawn as. */
+/** The kind of drawing of a series. */
 export function icon(node: Node | undefined, kind: string): SVGElement {
   const name =
     kind === "group" || kind === "recording"

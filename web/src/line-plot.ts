@@ -9,11 +9,11 @@ import { colour, lineColour } from "./theme.ts";
 interface Options {
   width: number;
   height: number;
-  /** What the x axis shows, if not what the figure says. */
+  /** The range of the x axis, if it differs from that of the figure. */
   range: Range;
-  /** The width of the window of smoothing, on the x axis. */
+  /** The width of the smoothing window, on the x axis. */
   smooth: number;
-  /** Whether the lines are outlines of areas. */
+  /** Whether the lines enclose areas. */
   isFilled: boolean;
 }
 
@@ -27,7 +27,7 @@ export class LinePlot {
   #figure: Figure | undefined;
   #range: Range = [0, 1];
 
-  /** Draws into a container; calls `zoom` with the range that the user draws. */
+  /** Draws into a container. Calls `zoom` with the range that the user selects. */
   constructor(container: HTMLElement, zoom?: (range: Range) => void) {
     this.#container = container;
     this.#zoom = zoom;
@@ -164,7 +164,7 @@ export class LinePlot {
     return is_log ? number(10 ** position, 4) : number(position, digitsFor(start, end));
   }
 
-  /** A mark at the foot of the plot wherever a number is not finite. */
+  /** A mark at the bottom of the plot for each number that is not finite. */
   #markNaN(plot: uPlot): void {
     const { ctx, bbox } = plot;
     const ratio = devicePixelRatio;
@@ -190,7 +190,7 @@ function digitsOf(plot: uPlot, scale: string): number {
   return digitsFor(min ?? 0, max ?? 1);
 }
 
-/** All lines over the same x. */
+/** Merges all lines over common x values. */
 function joined(columns: Columns[]): uPlot.AlignedData {
   const filled = columns.filter(([xs]) => xs.length > 0);
   if (filled.length === 0) return [[0, 1], ...columns.map(() => [null, null])] as uPlot.AlignedData;

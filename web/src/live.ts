@@ -1,13 +1,13 @@
 // Live updates: server-sent events, and polling without them.
 import { address, ask, Refused, type Change, type Recording } from "./api.ts";
 
-/** `refused`: the server is another one than that which gave the cookie. */
+/** `refused`: another server issued the cookie. */
 export type Connection = "connecting" | "connected" | "lost" | "refused";
 
 const RETRY_MS = 1500;
-/** A timer that is so late has slept. */
+/** If a timer is this late, the machine has slept. */
 const SLEPT_MS = 15_000;
-/** Requests are limited in size; what does not fit is not watched by length. */
+/** Requests are limited in size. The lengths of series that do not fit are not watched. */
 const MAX_WATCHED_BYTES = 12_000;
 
 interface Listener {
@@ -15,7 +15,7 @@ interface Listener {
   connection(connection: Connection): void;
 }
 
-/** Tells of changes, and connects again by itself. A hidden page does not listen. */
+/** Reports changes, and reconnects automatically. A hidden page does not listen. */
 export class Live {
   readonly #listener: Listener;
   #watched: string[] = [];
@@ -61,7 +61,7 @@ export class Live {
     events.addEventListener("error", () => this.#lose("lost"));
   }
 
-  /** Asks now and then whether the server is there again: a browser says nothing of why events end. */
+  /** Checks from time to time whether the server is back: a browser does not report why events end. */
   #lose(connection: Connection): void {
     this.#close();
     this.#listener.connection(connection);

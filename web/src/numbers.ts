@@ -1,9 +1,9 @@
 // Numbers as text.
 
-/** A number of the server: JSON has neither NaN nor infinities. */
+/** A number from the server: JSON has neither NaN nor infinities. */
 export type Figured = number | "NaN" | "Infinity" | "-Infinity";
 
-/** A number with at most `digits` digits, short also if it is very large or small. */
+/** A number with at most `digits` digits, short even if it is very large or small. */
 export function number(x: number, digits = 6): string {
   if (!Number.isFinite(x)) return String(x);
   const rounded = Number(x.toPrecision(digits));
@@ -12,19 +12,19 @@ export function number(x: number, digits = 6): string {
   return minus(rounded.toExponential().replace("e+", "e"));
 }
 
-/** A count with a thin space between each three digits. */
+/** A count with a thin space between groups of three digits. */
 export function count(n: number): string {
   return String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 }
 
-/** As many digits as tell apart the positions on an axis of this width. */
+/** The number of digits that distinguishes positions on an axis of this width. */
 export function digitsFor(start: number, end: number): number {
   const size = Math.max(Math.abs(start), Math.abs(end));
   const common = Math.floor(Math.log10(size / Math.abs(end - start)));
   return Number.isFinite(common) ? Math.min(Math.max(common, 0) + 4, 15) : 6;
 }
 
-/** Round numbers from `start` to `end`, at most about `most`; only the ends where no round ones are close enough. */
+/** Round numbers from `start` to `end`, at most about `most`; only the ends if no round ones are close enough. */
 export function ticks(start: number, end: number, most: number): number[] {
   const [low, high] = start < end ? [start, end] : [end, start];
   const least = (high - low) / Math.max(most, 2);

@@ -11,11 +11,11 @@ import { install } from "./theme.ts";
 import { Tree } from "./tree.ts";
 import { format, keyOf, parse, type View } from "./view.ts";
 
-/** At most so often, panels and the tree ask again while a simulation records. */
+/** The minimum interval between two updates of panels and the tree while a simulation records. */
 const PANELS_MS = 250;
 const TREE_MS = 1000;
 const KEYS_MS = 5000;
-/** Where the server knows no commits, so often. */
+/** The interval if the server cannot detect commits. */
 const POLL_MS = 2000;
 
 class Page {
@@ -26,10 +26,10 @@ class Page {
   #selected: Panel | undefined;
   #isPaused = false;
   #connection: Connection = "connecting";
-  /** What the server said last, and what the panels show. */
+  /** The last message of the server, and the state that the panels show. */
   #now: Change[] = [];
   #shown: Change[] = [];
-  /** When each recording changed last. */
+  /** The time of the last change of each recording. */
   readonly #changedAt: number[];
   #updating: number | undefined;
   #treeAt = 0;
@@ -125,7 +125,7 @@ class Page {
       each.root.classList.toggle("selected", each === panel && this.#panels.length > 1);
   }
 
-  /** Keeps the views in the address, and watches what they show. */
+  /** Stores the views in the address, and watches their series. */
   changed(isStep: boolean): void {
     const fragment = format(this.#panels.map((panel) => panel.view));
     const isNew = fragment !== format(parse(location.hash));
@@ -192,7 +192,7 @@ class Page {
     panel.root.scrollIntoView({ block: "nearest" });
   }
 
-  /** Shows what the address says. */
+  /** Shows the views in the address. */
   #restore(): void {
     for (const panel of this.#panels.splice(0)) panel.destroy();
     this.#selected = undefined;

@@ -9,40 +9,40 @@ import { choice, element, toggle } from "./element.ts";
 import { formsOf, NAMES, traceKeys } from "./forms.ts";
 import { keyOf, type Form, type View } from "./view.ts";
 
-/** What a panel needs of the page. */
+/** The interface of the page for a panel. */
 export interface Owner {
   readonly recordings: Recording[];
-  /** What the server says of a key; nothing where there is nothing. */
+  /** The server's description of a key; undefined if there is no node. */
   node(recording: number, key: string): Promise<Node | undefined>;
-  /** The view of a panel has changed; `isStep` where one would like to go back to the one before. */
+  /** The view of a panel has changed. `isStep` adds a step to the history of the browser. */
   changed(isStep: boolean): void;
   close(panel: Panel): void;
   move(panel: Panel, by: number): void;
   select(panel: Panel): void;
 }
 
-/** What a content needs of its panel. */
+/** The interface of a panel for its contents. */
 export interface Frame {
   readonly view: View;
   readonly node: Node | undefined;
   readonly owner: Owner;
   readonly body: HTMLElement;
-  /** Changes the view, and asks the server again. */
+  /** Changes the view, and sends a new request. */
   set(change: Partial<View>, isStep?: boolean): void;
-  /** Says how much of the data is shown. */
+  /** Displays how much of the data is shown. */
   say(note: string): void;
-  /** What is under the pointer. */
+  /** Displays the data under the pointer. */
   hover(text: string): void;
   alarm(text: string): void;
 }
 
-/** What is in a panel. */
+/** The contents of a panel. */
 export interface Content {
-  /** Elements with which one changes it. */
+  /** Its controls. */
   tools(): HTMLElement[];
-  /** Asks the server, and draws. */
+  /** Requests the data, and draws it. */
   refresh(signal: AbortSignal): Promise<void>;
-  /** Draws again, because of another size or theme. */
+  /** Draws again after a change of size or theme. */
   redraw(): void;
   destroy(): void;
 }
@@ -94,7 +94,7 @@ export class Panel implements Frame {
     void this.refresh();
   }
 
-  /** Adds a line to the plot, if it is one of lines. */
+  /** Adds a line to the plot, if it consists of lines. */
   add(recording: number, key: string): boolean {
     if (this.view.form !== "lines" && this.view.form !== "histogram") return false;
     const keys = this.view.keys.includes(key) ? this.view.keys : [...this.view.keys, key];
@@ -105,7 +105,7 @@ export class Panel implements Frame {
     return true;
   }
 
-  /** Asks the server again. While it is asked, it is asked once more afterwards. */
+  /** Sends a new request. During a request, another one follows afterwards. */
   async refresh(): Promise<void> {
     this.#isStale = true;
     if (this.#request) return;
@@ -124,7 +124,7 @@ export class Panel implements Frame {
     this.root.setAttribute("aria-busy", "false");
   }
 
-  /** Asks again if something of what it shows is new. */
+  /** Sends a new request if the shown data has changed. */
   update(before: Change[], now: Change[]): void {
     const isNew = this.view.recordings.some((recording) => {
       const [was, is] = [before[recording], now[recording]];
@@ -231,7 +231,7 @@ export class Panel implements Frame {
     );
   }
 
-  /** The choices of the form and of the recordings. */
+  /** The lists of forms and recordings. */
   #common(): HTMLElement[] {
     const { view, node, owner } = this;
     const tools: HTMLElement[] = [];

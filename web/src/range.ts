@@ -2,14 +2,14 @@
 
 export type Range = [start: number, end: number];
 
-/** A range `factor` times as wide around the same middle, within `full`; nothing where that is all of it. */
+/** A range `factor` times as wide around the same middle, within `full`; undefined if that is all of it. */
 export function zoomed([start, end]: Range, factor: number, full: Range): Range | undefined {
   const middle = start / 2 + end / 2;
   const half = (end / 2 - start / 2) * factor;
   return within([middle - half, middle + half], full);
 }
 
-/** A range moved by a part of its width, but not out of `full`. */
+/** A range moved by a part of its width, within `full`. */
 export function moved([start, end]: Range, part: number, full: Range): Range | undefined {
   const by = (end - start) * part;
   const most = by > 0 ? Math.max(full[1] - end, 0) : Math.min(full[0] - start, 0);
@@ -17,7 +17,7 @@ export function moved([start, end]: Range, part: number, full: Range): Range | u
   return within([start + step, end + step], full);
 }
 
-/** What a key that is pressed does to a range: `undefined` shows everything, `null` nothing new. */
+/** The effect of a pressed key on a range: `undefined` shows everything, `null` changes nothing. */
 export function pressed(key: string, range: Range, full: Range): Range | undefined | null {
   if (key === "+" || key === "=") return zoomed(range, 0.5, full);
   if (key === "-") return zoomed(range, 2, full);

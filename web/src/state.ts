@@ -1,7 +1,7 @@
 // The state of a simulation, in a word.
 import type { State } from "./api.ts";
 
-/** After so long without a commit, a simulation that records is called stalled. */
+/** After this time without a commit, a recording simulation is called stalled. */
 export const STALLED_MS = 15_000;
 
 /** The word for a state, and the name of its colour. */

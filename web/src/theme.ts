@@ -1,6 +1,6 @@
 // Light and dark: the system's setting, unless the user chooses.
 
-/** Told apart by people who see no red or green, and from the ground; after Okabe and Ito, as in `simrec plot`. */
+/** Colours that colour-blind people can distinguish, from each other and from the background; after Okabe and Ito, as in `simrec plot`. */
 const LIGHT = ["#0072b2", "#c44e00", "#007a58", "#a8477f", "#86660a", "#2b8fc4", "#5f5f5f"];
 const DARK = ["#56b4e9", "#f08a4b", "#2fc49a", "#e08fc0", "#e6c04f", "#8fa8ff", "#b4b4b4"];
 
@@ -22,7 +22,7 @@ export function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-/** Has a button switch the theme, and calls `changed` after each change. */
+/** Makes a button switch the theme, and calls `changed` after each change. */
 export function install(button: HTMLElement, changed: () => void): void {
   const apply = (): void => {
     button.setAttribute("aria-pressed", String(isDark()));

@@ -2,34 +2,34 @@
 import type { Child } from "./api.ts";
 
 export interface Row {
-  /** Distinct among all rows. */
+  /** Unique among all rows. */
   id: string;
   recording: number;
-  /** The whole key; of a recording, nothing. */
+  /** The full key; empty for a recording. */
   key: string;
-  /** What is shown of it. */
+  /** The displayed name. */
   name: string;
   kind: Child[1] | "recording";
   depth: number;
   isOpen: boolean;
-  /** Its place among its siblings, from 1, and how many there are. */
+  /** Its position among its siblings, from 1, and their number. */
   place: number;
   siblings: number;
 }
 
-/** The tree of some recordings, of which only what was opened is known. */
+/** The tree of some recordings. Only opened groups are loaded. */
 export class TreeModel {
   readonly #names: string[];
   readonly #children = new Map<string, Child[]>();
   readonly #open = new Set<string>();
 
-  /** A single recording has no row of its own. */
+  /** A single recording has no row. */
   constructor(names: string[]) {
     this.#names = names;
     names.forEach((_, recording) => this.#open.add(idOf(recording, "")));
   }
 
-  /** The groups that are open, as recordings and keys. */
+  /** The open groups, as recordings and keys. */
   get open(): [recording: number, group: string][] {
     return [...this.#open].map((id) => [Number(id.slice(0, id.indexOf(":"))), id.slice(id.indexOf(":") + 1)]);
   }
@@ -91,7 +91,7 @@ export class TreeModel {
   }
 }
 
-/** The rows of keys that were found, without groups around them. */
+/** The rows of found keys, without their groups. */
 export function foundRows(found: Child[][], names: string[]): Row[] {
   const siblings = found.reduce((sum, children) => sum + children.length, 0);
   let place = 0;

@@ -7,11 +7,11 @@ import { marked } from "./panels/records.ts";
 import { foundRows, TreeModel, type Row } from "./tree-model.ts";
 
 const ROW_HEIGHT = 26;
-/** Rows beyond the screen that are there, so that scrolling shows no gap. */
+/** The number of rows beyond the screen that exist, so that scrolling shows no gap. */
 const MARGIN = 8;
 const MAX_KNOWN = 5000;
 const SPARK_COLUMNS = 28;
-/** A group is open at first if all rows have room on a screen. */
+/** A group is initially open if all rows fit on a screen. */
 const FEW_ROWS = 30;
 
 interface Owner {
@@ -26,7 +26,7 @@ export class Tree {
   readonly #model: TreeModel;
   readonly #names: string[];
   readonly #nodes = new Map<string, Node>();
-  /** What was asked for since the last refresh. */
+  /** The rows that were requested since the last refresh. */
   readonly #asked = new Set<string>();
   readonly #sparklines = new Map<string, Sparkline>();
   readonly #space = element("div", { class: "space", role: "presentation" });
@@ -96,7 +96,7 @@ export class Tree {
     );
   }
 
-  /** Asks again for what is on the screen; `hasKeys` if there may be new keys. */
+  /** Updates the rows on the screen; `hasKeys` if there may be new keys. */
   async refresh(hasKeys: boolean): Promise<void> {
     this.#asked.clear();
     if (hasKeys && this.#rows.length < MAX_KNOWN) {
@@ -106,7 +106,7 @@ export class Tree {
     this.#draw();
   }
 
-  /** What the server says of a key. */
+  /** The server's description of a key. */
   async node(recording: number, key: string): Promise<Node | undefined> {
     const [node] = await ask<Node[]>("nodes", { recording, key });
     return node;
@@ -227,7 +227,7 @@ export class Tree {
     return made;
   }
 
-  /** What is right of the name: a sparkline and the last number, or the type and the shape. */
+  /** The part to the right of the name: a sparkline and the last number, or the type and the shape. */
   #about(row: Row, node: Node | undefined): HTMLElement[] {
     const spark = this.#sparklines.get(row.id);
     const about = element("span", { class: "about" });
@@ -256,7 +256,7 @@ export class Tree {
     return [about, add];
   }
 
-  /** Loads what the rows on the screen say about their series. */
+  /** Loads the descriptions of the series on the screen. */
   async #describe(rows: Row[]): Promise<void> {
     if (this.#nodes.size > MAX_KNOWN)
       [this.#nodes, this.#sparklines, this.#asked].forEach((known) => known.clear());
@@ -292,7 +292,7 @@ function titleOf(row: Row, node: Node | undefined): string {
   return (row.key || row.name) + (len === undefined ? "" : `: ${count(len)} records`);
 }
 
-/** What a row says about its series or value, in few words. */
+/** A short description of a series or value in its row. */
 export function aboutNode(node: Node): string {
   if (node.error) return "cannot be read";
   if (node.kind === "value") return short(node.value ?? node.dtype ?? "", 40);

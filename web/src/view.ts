@@ -15,26 +15,26 @@ export type Form = (typeof FORMS)[number];
 
 export interface View {
   form: Form;
-  /** Which recordings, by their numbers. */
+  /** The numbers of the recordings. */
   recordings: number[];
-  /** Keys, with selections; a table of last values has none. */
+  /** Keys with selections; a table of last values has none. */
   keys: string[];
   from?: number | undefined;
   to?: number | undefined;
   log?: boolean | undefined;
-  /** Whether the x axis is the index though there is a coordinate. */
+  /** Whether the x axis is the index although there is a coordinate. */
   index?: boolean | undefined;
-  /** Over how many percent of the x axis lines are smoothed. */
+  /** The width of the smoothing window in percent of the x axis. */
   smooth?: number | undefined;
-  /** Which record an image is of; without one, the last. */
+  /** The record of an image; by default, the last one. */
   record?: number | undefined;
-  /** Of records of three dimensions, across which axis a slice is, and where. */
+  /** For records of three dimensions, the axis of a slice, and its position. */
   axis?: number | undefined;
   slice?: number | undefined;
-  /** The numbers at the ends of the scale of colours, where it is not that of what is shown. */
+  /** The numbers at the ends of the colour scale, if they are not those of the shown data. */
   low?: number | undefined;
   high?: number | undefined;
-  /** What records contain. */
+  /** The text that records must contain. */
   text?: string | undefined;
   wide?: boolean | undefined;
 }
@@ -43,7 +43,7 @@ const NUMBERS = ["from", "to", "smooth", "record", "axis", "slice", "low", "high
 const SWITCHES = ["log", "index", "wide"] as const;
 const MOST = 100;
 
-/** Reads views from the fragment of an address. What is malformed is left out. */
+/** Parses views from the fragment of an address. Malformed parts are ignored. */
 export function parse(fragment: string): View[] {
   const views: View[] = [];
   for (const [name, text] of new URLSearchParams(fragment.replace(/^#/, ""))) {
@@ -70,7 +70,7 @@ function set(view: View, name: string, text: string): void {
   else if (ofSwitch) view[ofSwitch] = true;
 }
 
-/** The fragment of an address that shows these views. */
+/** The fragment of an address for these views. */
 export function format(views: View[]): string {
   const query = new URLSearchParams();
   for (const view of views) {

@@ -124,7 +124,7 @@ def test_two_tabs_show_the_same_server(page, serve, write):
     page.wait(lambda: "150 of 150 points" in page.note())
 
 
-def test_the_page_goes_on_after_it_was_offline(page, serve, write):
+def test_the_page_continues_after_it_was_offline(page, serve, write):
     page.expected = ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED"]
     writer = Writer(write, "run.mdb")
     page.open(serve("run.mdb"))

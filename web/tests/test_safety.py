@@ -233,7 +233,7 @@ def test_the_theme_is_that_of_the_system_until_it_is_switched(page, serve):
     page.run("localStorage.clear()")
 
 
-def test_what_cannot_be_shown_is_said_in_its_panel(page, serve):
+def test_a_panel_shows_the_error_of_its_data(page, serve):
     page.expected = ["404", "400"]
     page.open(serve(record()), "#show=lines&key=missing&show=lines&key=x")
     page.wait(lambda: len(page.panels()) == 2)

@@ -113,7 +113,7 @@ fn damaged_records_are_named_by_key() {
 }
 
 #[test]
-fn what_is_sound_is_recovered_and_the_rest_is_listed() {
+fn undamaged_records_are_recovered_and_the_rest_is_listed() {
     let places = Places::new();
     for (i, run) in damaged(&places).iter().enumerate() {
         let to = places.path(&format!("recovered{i}.mdb"));

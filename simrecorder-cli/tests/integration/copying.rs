@@ -190,11 +190,11 @@ fn killed_writer() {
 }
 
 #[test]
-fn what_a_killed_writer_left_is_finished() {
+fn the_recording_of_a_killed_writer_is_finished() {
     killed_writer();
     let places = Places::new();
     for recording in places.recordings("run") {
-        let name = "what_a_killed_writer_left_is_finished";
+        let name = "the_recording_of_a_killed_writer_is_finished";
         let mut child = simrecorder_testkit::this_test(name, Path::new(&recording));
         assert!(!child.output().unwrap().status.success());
         // It can be read, copied and compared as it is.

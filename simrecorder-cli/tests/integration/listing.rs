@@ -132,7 +132,7 @@ fn a_tree_shows_groups_with_what_they_contain_on_every_backend() {
 }
 
 #[test]
-fn a_listing_names_what_cannot_be_read_beside_the_rest() {
+fn a_listing_shows_the_errors_of_unreadable_keys_among_the_others() {
     let places = Places::new();
     let run = places.path("run.zarr");
     let recorder = Recorder::new(create(&run));

@@ -69,7 +69,7 @@ fn plots(places: &Places) -> String {
 
 /// NumPy computes from the data where the pixels must be. One of a million records is an outlier.
 #[test]
-fn pictures_show_what_numpy_computes_of_the_data() {
+fn pictures_show_what_numpy_computes_from_the_data() {
     let places = Places::new();
     let run = plots(&places);
     for key in [

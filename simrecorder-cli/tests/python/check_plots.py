@@ -1,4 +1,4 @@
-"""Compares the pixels of plots with what numpy computes of the data beside them."""
+"""Compares the pixels of plots with what NumPy computes from the data."""
 
 import base64
 import io
@@ -85,7 +85,7 @@ def check_cells(image, values, frame, x_edges, y_edges, scale):
 
 
 def frame_of_cells(image):
-    """The pixels of cells, and the colours of the scale beside them, from its top down."""
+    """The pixels of cells, and the colours of the scale next to them, from top to bottom."""
     is_grey = np.ptp(image, axis=-1) < 12
     coloured = ~is_grey
     is_column = coloured.sum(axis=0) > 0.6 * coloured.sum(axis=0).max()

@@ -47,7 +47,7 @@ assert any("38;2;0;114;178" in line for line in lines), lines
 lines = [COLOUR.sub("", line) for line in lines]
 rows = [line for line in lines if "│" in line]
 left = rows[0].index("│") + 1
-# The dots of braille: eight in each character, two beside each other.
+# The dots of braille: eight in each character, in two columns.
 dots = []
 for row, line in enumerate(rows):
     for column, character in enumerate(line[left:]):

@@ -375,7 +375,7 @@ fn go_on(path: &Path) -> u64 {
 }
 
 #[test]
-fn recording_goes_on_after_a_full_disk() {
+fn recording_continues_after_a_full_disk() {
     for fault in [Fault::Fail, Fault::FailWithin] {
         for step in 0.. {
             let (_folder, path) = in_folder();
@@ -442,7 +442,7 @@ fn files_of_other_software_are_gone_on_with() {
 }
 
 #[test]
-fn a_file_whose_writer_was_killed_by_itself_is_opened() {
+fn a_file_of_a_writer_that_was_killed_without_a_journal_is_opened() {
     let (_folder, path) = in_folder();
     make_empty_with(&path, H5F_libver_t::H5F_LIBVER_V110);
     // As libhdf5 leaves a file of the newest form if it is killed while the file is open.
@@ -463,7 +463,7 @@ fn a_file_whose_writer_was_killed_by_itself_is_opened() {
 }
 
 #[test]
-fn a_superblock_behind_a_block_of_the_user_is_found() {
+fn a_superblock_after_a_user_block_is_found() {
     let (_folder, path) = in_folder();
     let plain = path.with_extension("plain");
     make_empty(&plain).unwrap();
@@ -483,7 +483,7 @@ fn a_superblock_behind_a_block_of_the_user_is_found() {
 }
 
 #[test]
-fn a_stale_reader_says_so() {
+fn a_stale_reader_reports_it() {
     let (_folder, path) = in_folder();
     let log = create(&path);
     let file = open_hdf5(&log).unwrap();

@@ -207,7 +207,7 @@ fn a_main_file_that_is_too_short_or_no_hdf5_file_is_refused() {
 
 /// The number of changes has no checksum, because it is changed in place.
 #[test]
-fn a_number_of_changes_at_its_end_goes_on_from_the_start() {
+fn the_largest_number_of_changes_wraps_around() {
     for changes in [u64::MAX, u64::MAX - 1, u64::MAX - 2] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.h5");

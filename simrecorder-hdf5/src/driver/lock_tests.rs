@@ -300,7 +300,7 @@ fn links_lead_to_the_same_journal() {
 }
 
 #[test]
-fn what_is_no_file_is_refused() {
+fn paths_that_are_not_files_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(
         append(folder.path()).unwrap_err().kind(),

@@ -24,7 +24,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_gives_what_a_buffer_would_hold(
+    fn any_sequence_of_operations_matches_a_buffer(
         ops in prop::collection::vec(op(), 1..40)
     ) {
         let folder = tempfile::tempdir().unwrap();

@@ -452,7 +452,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_chunk_comes_back(
+        fn any_chunk_round_trips(
             bytes in prop::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..4000),
             size in prop::sample::select(vec![1_usize, 2, 3, 4, 8, 16]),
             level in 1_u32..10,

@@ -44,7 +44,7 @@ fn read(view: &View) -> simrecorder_core::Result<Vec<u64>> {
 }
 
 #[test]
-fn a_view_is_read_while_its_file_is_closed_and_opened_anew() {
+fn a_view_is_read_while_its_file_is_closed_and_opened_again() {
     let (_folder, path) = path();
     let store = open(&path, OpenMode::CreateNew);
     let _recorder = record(&store, 0..250);
@@ -69,7 +69,7 @@ fn a_view_is_read_while_its_file_is_closed_and_opened_anew() {
 }
 
 #[test]
-fn a_view_does_not_read_what_a_commit_is_cutting_and_reads_on_if_that_is_taken_back() {
+fn a_view_does_not_read_rows_that_a_commit_is_cutting_and_continues_if_the_commit_fails() {
     let (_folder, path) = path();
     let store = open(&path, OpenMode::CreateNew);
     let _recorder = record(&store, 0..250);
@@ -89,7 +89,7 @@ fn a_view_does_not_read_what_a_commit_is_cutting_and_reads_on_if_that_is_taken_b
 }
 
 #[test]
-fn tails_are_kept_when_a_file_cannot_be_opened_anew_after_a_failure() {
+fn tails_are_kept_when_a_file_cannot_be_opened_again_after_a_failure() {
     let (_folder, path) = path();
     let store = open(&path, OpenMode::CreateNew);
     let _recorder = record(&store, 0..250);

@@ -68,7 +68,7 @@ fn edit(arguments: &[&str], path: &Path) {
 }
 
 #[test]
-fn wrong_paths_are_refused_with_what_is_wrong() {
+fn wrong_paths_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.h5");
     for mode in [OpenMode::Read, OpenMode::Append] {
@@ -115,7 +115,7 @@ fn wrong_paths_are_refused_with_what_is_wrong() {
 }
 
 #[test]
-fn a_file_that_is_no_hdf5_is_refused_and_stays_as_it_is() {
+fn a_file_that_is_not_hdf5_is_refused_and_stays_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
     let text = b"a text, and a long one".repeat(1000);
@@ -172,7 +172,7 @@ fn a_recording_of_a_newer_version_is_refused() {
 }
 
 #[test]
-fn notes_with_nonsense_in_them_are_an_error_for_their_key_and_no_other() {
+fn malformed_notes_are_an_error_for_their_key_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     for update in [
         r#"{"kind": "sound"}"#,
@@ -227,7 +227,7 @@ fn a_chunk_that_does_not_decode_is_an_error_for_the_reads_that_touch_it() {
 }
 
 #[test]
-fn records_behind_a_chunk_that_does_not_decode_are_not_lost_by_a_checkpoint() {
+fn a_checkpoint_does_not_lose_records_after_a_chunk_that_cannot_be_decoded() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
     let recorder = Recorder::new(open(&path, OpenMode::CreateNew).unwrap());

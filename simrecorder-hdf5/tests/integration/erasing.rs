@@ -115,7 +115,7 @@ fn truncating_erases_a_recording_or_an_empty_file() {
 }
 
 #[test]
-fn files_of_other_software_beside_a_recording_stay() {
+fn files_of_other_software_next_to_a_recording_stay() {
     for suffix in [".journal", ".journal.new", ".new"] {
         for is_there in [false, true] {
             let folder = tempfile::tempdir().unwrap();

@@ -183,9 +183,9 @@ fn a_failure_of_any_call_leaves_whole_ticks() {
 }
 
 #[test]
-fn a_disk_that_gets_read_only_leaves_whole_ticks() {
+fn a_disk_that_becomes_read_only_leaves_whole_ticks() {
     attack_timelines(
-        "a_disk_that_gets_read_only_leaves_whole_ticks",
+        "a_disk_that_becomes_read_only_leaves_whole_ticks",
         Strike::ReadOnly,
     );
 }

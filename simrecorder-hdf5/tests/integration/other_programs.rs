@@ -71,8 +71,8 @@ fn record_and_hold(path: &Path) -> (Recorder, Partner) {
 }
 
 #[test]
-fn a_file_that_is_not_closed_says_so_in_an_attribute() {
-    const NAME: &str = "a_file_that_is_not_closed_says_so_in_an_attribute";
+fn a_file_that_is_not_closed_has_an_attribute_that_says_so() {
+    const NAME: &str = "a_file_that_is_not_closed_has_an_attribute_that_says_so";
     if let Some(path) = role() {
         let recorder = Recorder::new(open(&path, OpenMode::Append));
         record(&recorder, 20..30);
@@ -170,7 +170,7 @@ fn what_close_left_is_finished_by_appending_and_closing() {
 }
 
 #[test]
-fn h5py_sees_a_run_grow_with_regular_checkpoints_and_holds_up_nothing() {
+fn h5py_sees_a_run_grow_with_regular_checkpoints_and_delays_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
     // If anything waited for h5py, this test would take more than a minute.

@@ -248,7 +248,7 @@ fn xarray_sees_the_names_of_dimensions_and_their_coordinates_in_whatever_order_t
 }
 
 #[test]
-fn h5py_reads_objects_that_json_holds_as_json() {
+fn h5py_reads_objects_that_json_can_represent_as_json() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.h5");
     let open = |mode| Hdf5DataStore::options().mode(mode).open(&path);

@@ -370,7 +370,7 @@ fn a_dataset_of_another_file_is_read_or_said_to_be_out_of_reach() {
 }
 
 #[test]
-fn a_named_type_is_no_node_and_no_key_takes_its_place() {
+fn a_named_type_is_not_a_node_and_no_key_replaces_it() {
     let (_folder, path) = written();
     let path = path.join("main.h5");
     let recorder = open(&path, OpenMode::Append);

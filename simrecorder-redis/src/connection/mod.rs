@@ -198,7 +198,7 @@ pub(crate) struct Connections {
     target: Target,
     tls: Option<TlsCertificates>,
     pub(crate) timeouts: Timeouts,
-    /// What the server is told that they are called.
+    /// The name of the connections on the server.
     name: Option<String>,
     idle: ProcessLocal<Mutex<Vec<Link>>>,
 }
@@ -249,7 +249,7 @@ impl Connections {
         })
     }
 
-    /// Gives all connections that are made from now on a name.
+    /// Sets the name of all later connections.
     pub(crate) fn set_name(&mut self, name: String) {
         self.name = Some(name);
     }

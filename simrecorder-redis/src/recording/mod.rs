@@ -197,9 +197,9 @@ impl Recording {
         match &self.registration {
             Some(registration) if !was_closed => {
                 writer.settle()?;
-                // Nothing is lost if the server cannot be told.
+                // If the server cannot be told, no records are lost.
                 if let Err(error) = registration.close(&self.keyspace) {
-                    tracing::warn!(run = self.keyspace.run, %error, "the recording looks as if it was not closed");
+                    tracing::warn!(run = self.keyspace.run, %error, "the recording will appear as not closed");
                 }
                 Ok(())
             }

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_does_not_say_is_no_observation() {
+    fn a_missing_report_of_the_server_is_not_an_observation() {
         assert_eq!(PersistenceInfo::parse("aof_enabled:x"), None);
         assert_eq!(
             PersistenceInfo::parse("aof_enabled:1\r\naof_base_size:1"),

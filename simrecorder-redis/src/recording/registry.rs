@@ -1,4 +1,4 @@
-//! The writers of a recording: who they are, and what has become of them.
+//! The writers of a recording and their states.
 //!
 //! A writer gives its connections a name and then registers. The server notices at once when the connections
 //! of a killed process end, so no writer has to report at regular times that it is alive.
@@ -16,10 +16,10 @@ use crate::connection::reply::{Commands, Reply, command};
 use crate::format::names::writer_name;
 use crate::recording::keyspace::Keyspace;
 
-/// What the names of the connections of writers begin with; the name of the writer follows.
+/// The prefix of the names of writers' connections; the name of the writer follows.
 const CONNECTION: &str = "simrecorder-";
 
-/// Replaces the entries of writers that have one: a recording that was deleted gets none.
+/// Replaces existing entries of writers. A deleted recording gets no entries.
 const UPDATE: &str = "
 for i = 1, #ARGV, 2 do
     if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
@@ -32,19 +32,19 @@ return 0";
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisWriter {
-    /// What [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of) gives.
+    /// The number that [`SharedView::writer_of`](simrecorder_core::backend::SharedView::writer_of) returns.
     pub id: u64,
-    /// The name of the host it ran on.
+    /// The name of its host.
     pub host: String,
-    /// The number of its process there.
+    /// The id of its process on that host.
     pub process: u64,
     /// When it opened the recording, in seconds since 1970.
     pub started: u64,
-    /// What has become of it; `None` in a cluster, and if the server refuses to list its connections.
+    /// Its state; `None` in a cluster, and if the server refuses to list its connections.
     pub state: Option<RedisWriterState>,
 }
 
-/// What has become of a writer.
+/// The state of a writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedisWriterState {
@@ -61,9 +61,9 @@ pub enum RedisWriterState {
 /// All writers and commits as of one moment.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    /// In the order of their start.
+    /// The writers in the order of opening the recording.
     pub(crate) writers: Vec<RedisWriter>,
-    /// Grows with each commit of any writer; `None` in a cluster, where each slot counts for itself.
+    /// Grows with each commit of any writer; `None` in a cluster, where each slot has its own count.
     pub(crate) revision: Option<u64>,
     entries: HashMap<u64, Map<String, Json>>,
 }
@@ -135,13 +135,13 @@ impl Registry {
         })
     }
 
-    /// How many writers are in a state; `None` if the states are not known.
+    /// The number of writers in a state; `None` if the states are unknown.
     pub(crate) fn count(&self, state: RedisWriterState) -> Option<u64> {
         let states: Option<Vec<_>> = self.writers.iter().map(|writer| writer.state).collect();
         Some(states?.iter().filter(|it| **it == state).count() as u64)
     }
 
-    /// The arguments that set a time, now, in the entries of some writers.
+    /// The arguments that set a field to the current time in the entries of some writers.
     fn with_time(&self, name: &str, is_meant: impl Fn(&RedisWriter) -> bool) -> Vec<String> {
         let meant = self.writers.iter().filter(|writer| is_meant(writer));
         let entries = meant.filter_map(|writer| {
@@ -161,12 +161,12 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// What the connections of a writer are called.
+    /// The name of the connections of a writer.
     pub(super) fn connection_name(id: u64) -> String {
         format!("{CONNECTION}{}", writer_name(id))
     }
 
-    /// Registers a writer, whose connections have their name already.
+    /// Registers a writer. Its connections already have their name.
     pub(super) fn new(keyspace: &Keyspace, id: u64) -> Result<Self> {
         let host = rustix::system::uname();
         let entry = [
@@ -188,7 +188,7 @@ impl Registration {
             entry.as_bytes(),
         ];
         keyspace.ask_one("open", &register)?;
-        // What other writers left does not keep this one from writing.
+        // Malformed entries of other writers do not prevent this one from writing.
         if let Ok(registry) = Registry::read(keyspace) {
             let is_lost = |writer: &RedisWriter| writer.state == Some(RedisWriterState::Lost);
             update(keyspace, "open", &registry.with_time("lost", is_lost))?;
@@ -196,7 +196,7 @@ impl Registration {
         Ok(registration)
     }
 
-    /// Notes that the writer closed the recording.
+    /// Records that the writer closed the recording.
     pub(super) fn close(&self, keyspace: &Keyspace) -> Result<()> {
         let mut entry = self.entry.clone();
         entry.insert("closed".to_owned(), seconds_since_1970().into());
@@ -218,7 +218,7 @@ fn update(keyspace: &Keyspace, operation: &'static str, entries: &[String]) -> R
     })
 }
 
-/// The answer to the last of several commands; `None` if the server refuses it.
+/// The reply to the last of several commands; `None` if the server refuses it.
 fn ask_if_allowed(keyspace: &Keyspace, commands: &Commands) -> Result<Option<Value>> {
     keyspace.connections.run("read", |link| {
         match link.exchange(&[commands])?.pop().unwrap_or_default() {
@@ -232,7 +232,7 @@ fn ask_if_allowed(keyspace: &Keyspace, commands: &Commands) -> Result<Option<Val
     })
 }
 
-/// The name of the writer in a word of what a server says of its connections.
+/// The name of the writer in a word of a server's list of connections.
 fn name_in(word: &str) -> Option<&str> {
     word.strip_prefix("name=")?.strip_prefix(CONNECTION)
 }

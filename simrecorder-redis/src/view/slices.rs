@@ -188,7 +188,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_hold_what_is_asked_for(
+        fn pieces_contain_the_requested_elements(
             (shape, axes) in regions(),
             first in any::<prop::sample::Index>(),
         ) {

@@ -254,8 +254,8 @@ fn claim_in_turn(url: &str) {
 }
 
 #[test]
-fn processes_that_claim_in_turn_lose_and_double_no_tick() {
-    let test = "processes_that_claim_in_turn_lose_and_double_no_tick";
+fn processes_that_claim_in_turn_lose_and_duplicate_no_tick() {
+    let test = "processes_that_claim_in_turn_lose_and_duplicate_no_tick";
     if let Some(url) = role() {
         return claim_in_turn(&url);
     }

@@ -76,7 +76,7 @@ fn key_of(server: &support::TestServer, end: &str) -> String {
 }
 
 #[test]
-fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
+fn damage_is_an_error_only_for_the_data_it_touches() {
     for (end, damage) in [
         ("-0", &["SET", "KEY", "garbage"][..]),
         ("-0", &["DEL", "KEY"]),
@@ -169,7 +169,7 @@ fn damage_is_an_error_for_what_it_touches_and_for_nothing_else() {
 
 /// The metadata of a series may claim that a record is larger than any memory.
 #[test]
-fn records_that_claim_to_be_huge_are_errors_whoever_reads_them() {
+fn records_that_claim_to_be_huge_are_errors_for_every_reader() {
     let server = server();
     for compression in [Compression::None, Compression::Fast, Compression::Small] {
         for shape in [1_u64 << 40, 1 << 48] {
@@ -211,7 +211,7 @@ fn records_that_claim_to_be_huge_are_errors_whoever_reads_them() {
 }
 
 #[test]
-fn a_key_that_cannot_be_read_shows_its_error_in_the_tree_and_hides_no_other() {
+fn an_unreadable_key_shows_its_error_in_the_tree_and_hides_no_other() {
     let server = server();
     let recorder = Recorder::new(quick().open(server.url()).unwrap());
     recorder.set("a", 1).unwrap();

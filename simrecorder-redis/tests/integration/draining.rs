@@ -286,7 +286,7 @@ fn drain_in_a_process(name: &str) {
 }
 
 #[test]
-fn a_drain_that_is_killed_goes_on_where_it_was() {
+fn a_killed_drain_continues_where_it_stopped() {
     if let Some(url) = role() {
         return drain_in_a_process(&url);
     }
@@ -301,7 +301,7 @@ fn a_drain_that_is_killed_goes_on_where_it_was() {
         recorder.record("n", i).unwrap();
     }
     recorder.flush().unwrap();
-    let test = "a_drain_that_is_killed_goes_on_where_it_was";
+    let test = "a_killed_drain_continues_where_it_stopped";
     let (mut kills, mut moved_at_kills) = (0, Vec::new());
     loop {
         let mut child = this_test(test, &url)

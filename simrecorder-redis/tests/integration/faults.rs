@@ -37,7 +37,7 @@ fn answering(reply: &'static [u8]) -> String {
 }
 
 #[test]
-fn hosts_that_are_no_redis_servers_are_errors_in_time() {
+fn hosts_that_are_not_redis_servers_are_errors_in_time() {
     let replies: [&[u8]; 12] = [
         b"",
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
@@ -132,7 +132,7 @@ fn users_without_the_right_password_or_rights_are_refused() {
     let reader = quick().mode(OpenMode::Read).open(&at("reader:r@")).unwrap();
     assert_eq!(view(&reader, "n").read::<u64>().unwrap()[0], 1);
     assert_eq!(reader.info().unwrap().is_abandoned(), Some(false));
-    // A user who may not list connections is not told whether a writer is connected.
+    // A user without permission to list connections does not learn whether a writer is connected.
     let _writer = quick().open(&at("writer:w@")).unwrap();
     let info = reader.info().unwrap();
     assert_eq!(
@@ -286,7 +286,7 @@ fn a_server_whose_disk_is_full_refuses_records_and_keeps_the_others() {
 }
 
 #[test]
-fn a_server_that_stands_still_is_waited_for_until_the_limit() {
+fn writers_wait_for_a_hanging_server_until_the_limit() {
     let server = server();
     let store = quick()
         .retry_for(Duration::from_secs(20))
@@ -338,7 +338,7 @@ fn a_server_that_stands_still_is_waited_for_until_the_limit() {
 }
 
 #[test]
-fn reading_following_and_draining_end_when_a_server_stands_still() {
+fn reading_following_and_draining_end_when_a_server_hangs() {
     let server = server();
     let store = quick().open(server.url()).unwrap();
     let recorder = Recorder::new(store.clone());

@@ -139,7 +139,7 @@ fn killed_servers_that_sync_always_lose_nothing_that_was_flushed() {
 }
 
 #[test]
-fn killed_servers_that_sync_every_second_are_sent_again_what_they_lost() {
-    let name = "killed_servers_that_sync_every_second_are_sent_again_what_they_lost";
+fn commits_that_a_killed_server_with_a_sync_every_second_lost_are_sent_again() {
+    let name = "commits_that_a_killed_server_with_a_sync_every_second_lost_are_sent_again";
     kill_servers(name, RedisSync::EverySecond);
 }

@@ -281,14 +281,14 @@ fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
 }
 
 #[test]
-fn a_server_that_loses_what_it_acknowledged_is_sent_it_again() {
-    let test = "a_server_that_loses_what_it_acknowledged_is_sent_it_again";
+fn commits_that_a_server_acknowledged_and_lost_are_sent_again() {
+    let test = "commits_that_a_server_acknowledged_and_lost_are_sent_again";
     kill_under_writers(test, RedisSync::EverySecond, 6, true);
 }
 
 #[test]
-fn a_drain_from_a_server_that_loses_what_it_acknowledged_loses_and_doubles_nothing() {
-    let test = "a_drain_from_a_server_that_loses_what_it_acknowledged_loses_and_doubles_nothing";
+fn a_drain_from_a_server_that_loses_acknowledged_commits_loses_and_duplicates_nothing() {
+    let test = "a_drain_from_a_server_that_loses_acknowledged_commits_loses_and_duplicates_nothing";
     if let Some(url) = role() {
         return write_until_told(&url);
     }
@@ -326,8 +326,9 @@ fn a_drain_from_a_server_that_loses_what_it_acknowledged_loses_and_doubles_nothi
 }
 
 #[test]
-fn killed_writers_are_told_from_those_that_closed_the_recording_or_have_it_open() {
-    let test = "killed_writers_are_told_from_those_that_closed_the_recording_or_have_it_open";
+fn killed_writers_are_distinguished_from_those_that_closed_the_recording_or_have_it_open() {
+    let test =
+        "killed_writers_are_distinguished_from_those_that_closed_the_recording_or_have_it_open";
     if let Some(url) = role() {
         return write_until_told(&url);
     }
@@ -352,7 +353,7 @@ fn killed_writers_are_told_from_those_that_closed_the_recording_or_have_it_open(
     assert_eq!(states(), [Closed, Open, Open]);
     killed.0.kill().unwrap();
     killed.0.wait().unwrap();
-    // The server learns it from its system.
+    // The server's system reports it.
     while states() != [Closed, Lost, Open] {
         sleep(Duration::from_millis(5));
     }
@@ -369,7 +370,7 @@ fn killed_writers_are_told_from_those_that_closed_the_recording_or_have_it_open(
         (Some(false), Some(true))
     );
 
-    // A writer that resumes the recording takes the place of the one that was lost.
+    // A writer that resumes the recording replaces the lost one.
     let resumed = Recorder::new(RedisDataStore::append(url).unwrap());
     assert_eq!(states(), [Closed, Closed, Open, Replaced]);
     let before = store.info().unwrap();

@@ -52,7 +52,7 @@ fn recordings_are_listed_by_their_names_and_nothing_else_is() {
 }
 
 #[test]
-fn what_is_deleted_leaves_nothing_behind_and_its_users_are_told() {
+fn deleting_a_recording_leaves_no_keys_and_its_users_get_an_error() {
     let server = server();
     server.cli(&["SET", "of another program", "x"]);
     let kept = record(server.url(), "kept");
@@ -101,7 +101,7 @@ fn what_is_deleted_leaves_nothing_behind_and_its_users_are_told() {
 }
 
 #[test]
-fn what_is_removed_leaves_no_key_behind_and_other_writers_are_told() {
+fn removing_a_node_leaves_no_keys_and_other_writers_get_an_error() {
     let server = server();
     let kept = record(server.url(), "run");
     let open = || {

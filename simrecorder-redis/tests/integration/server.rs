@@ -119,7 +119,7 @@ fn a_second_server_on_a_directory_or_a_port_is_refused() {
 }
 
 #[test]
-fn what_would_be_unsafe_or_cannot_work_is_refused() {
+fn unsafe_and_impossible_settings_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let open = server_options()
         .bind(Ipv4Addr::UNSPECIFIED)
@@ -162,8 +162,8 @@ fn a_server_that_does_not_stop_is_waited_for_once() {
 }
 
 #[test]
-fn a_missing_program_names_what_to_install() {
-    let test = "a_missing_program_names_what_to_install";
+fn the_error_for_a_missing_program_names_what_to_install() {
+    let test = "the_error_for_a_missing_program_names_what_to_install";
     if let Some(folder) = support::role() {
         let missing = RedisServer::start(Path::new(&folder));
         return refused(
@@ -181,8 +181,8 @@ fn a_missing_program_names_what_to_install() {
 }
 
 #[test]
-fn valkey_is_started_where_there_is_no_redis() {
-    let test = "valkey_is_started_where_there_is_no_redis";
+fn valkey_is_started_if_redis_is_not_installed() {
+    let test = "valkey_is_started_if_redis_is_not_installed";
     if let Some(folder) = support::role() {
         let server = RedisServer::start(Path::new(&folder).join("data")).unwrap();
         let command = format!("/proc/{}/cmdline", server.process_id());

@@ -17,7 +17,7 @@ fn view(store: &RedisDataStore, name: &str) -> View {
 }
 
 #[test]
-fn two_writers_append_to_one_series_and_a_view_tells_whose_a_record_is() {
+fn two_writers_append_to_one_series_and_a_view_returns_the_writer_of_a_record() {
     let url = new_run();
     let stores = [(); 2].map(|()| RedisDataStore::connect(&url).unwrap());
     let recorders = stores.each_ref().map(|store| Recorder::new(store.clone()));
@@ -93,7 +93,7 @@ fn settings_of_a_recording_stand_in_the_database() {
 }
 
 #[test]
-fn a_recording_that_is_replaced_stops_its_writers_and_leaves_nothing_behind() {
+fn replacing_a_recording_stops_its_writers_and_leaves_no_keys() {
     let server = server();
     let old = RedisDataStore::connect(server.url()).unwrap();
     let recorder = Recorder::new(old.clone());
@@ -215,7 +215,7 @@ fn records_that_a_server_lost_are_out_of_bounds() {
 
 /// The keys of a recording that was deleted or replaced disappear one after another.
 #[test]
-fn frames_that_are_missing_are_explained_by_what_became_of_their_recording() {
+fn errors_for_missing_frames_say_what_happened_to_the_recording() {
     let shorter = ["HSET", "STATE", "end", "2"];
     let freed = ["HSET", "STATE", "first", "19"];
     let replaced = ["HSET", "ROOT", "generation", "other"];
@@ -254,7 +254,7 @@ fn frames_that_are_missing_are_explained_by_what_became_of_their_recording() {
 }
 
 #[test]
-fn a_store_of_ones_own_beside_one_that_others_write_to() {
+fn a_private_store_together_with_a_shared_one() {
     let url = new_run();
     let record = |options: RecorderOptions| {
         let own = InMemoryDataStore::new();

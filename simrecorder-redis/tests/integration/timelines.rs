@@ -183,8 +183,8 @@ fn timelines_of_eight_processes_are_whole_while_a_server_that_syncs_always_is_ki
 }
 
 #[test]
-fn timelines_of_eight_processes_are_whole_while_a_server_loses_what_it_acknowledged() {
-    let test = "timelines_of_eight_processes_are_whole_while_a_server_loses_what_it_acknowledged";
+fn timelines_of_eight_processes_are_whole_while_a_server_loses_acknowledged_commits() {
+    let test = "timelines_of_eight_processes_are_whole_while_a_server_loses_acknowledged_commits";
     kill_under_timelines(test, RedisSync::EverySecond, 6, true);
 }
 

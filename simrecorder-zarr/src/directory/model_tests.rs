@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_does_what_a_map_does(
+    fn it_behaves_like_a_map(
         steps in prop::collection::vec(any_step(), 1..24),
         journal in prop_oneof![Just(u64::MAX), 100u64..4000],
     ) {

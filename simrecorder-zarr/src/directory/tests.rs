@@ -445,7 +445,7 @@ fn a_checkpoint_leaves_plain_files_alone() {
 }
 
 #[test]
-fn what_is_written_last_counts() {
+fn the_last_write_of_a_key_counts() {
     let (_folder, path) = recording();
     let storage = create(&path);
     let big = |byte: u8| vec![byte; 64];

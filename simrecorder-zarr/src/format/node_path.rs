@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_comes_back_from_its_path(name in "[^/\\p{Cc}]{1,40}") {
+        fn every_name_round_trips_through_its_path(name in "[^/\\p{Cc}]{1,40}") {
             prop_assume!(name != "." && name != "..");
             let key = Key::new(&name).unwrap();
             let path = node_path(&key).unwrap();

@@ -302,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_index_comes_back_and_damage_shows(
+        fn an_index_round_trips_and_damage_is_detected(
             slots in extents(),
             at in any::<prop::sample::Index>(),
             to: u8,

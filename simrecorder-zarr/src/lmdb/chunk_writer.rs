@@ -459,7 +459,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn extents_keep_their_bytes_whatever_is_freed_beside_them(acts in acts(), reuses: bool) {
+        fn extents_keep_their_bytes_whatever_is_freed_next_to_them(acts in acts(), reuses: bool) {
             let folder = tempfile::tempdir().unwrap();
             let mark = ChunkMark::new();
             let new = |used: &[(Extent, u8)]| {

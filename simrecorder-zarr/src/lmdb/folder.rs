@@ -429,7 +429,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn network_file_systems_are_told_from_local_ones() {
+    fn network_file_systems_are_distinguished_from_local_ones() {
         assert_eq!(network_file_system(Path::new("/")), None);
         assert_eq!(network_file_system(Path::new("/proc")), None);
         let mounts = "\

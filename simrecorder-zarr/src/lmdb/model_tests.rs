@@ -186,7 +186,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
     #[test]
-    fn commits_do_what_a_map_would_do(
+    fn commits_behave_like_those_of_a_map(
         commits in prop::collection::vec(prop::collection::vec(change(), 0..20), 1..12),
     ) {
         let folder = tempfile::tempdir().unwrap();

@@ -67,7 +67,7 @@ fn taken(storage: &LmdbStorage) -> u64 {
 }
 
 #[test]
-fn what_a_snapshot_leads_to_stays_until_it_is_given_up() {
+fn data_of_a_snapshot_stays_until_it_is_released() {
     let folder = tempfile::tempdir().unwrap();
     let writer = open(folder.path(), OpenMode::CreateNew);
     replace(&writer, 1);
@@ -88,7 +88,7 @@ fn what_a_snapshot_leads_to_stays_until_it_is_given_up() {
 }
 
 #[test]
-fn a_killed_reader_does_not_keep_what_it_read() {
+fn a_killed_reader_does_not_keep_the_pages_that_it_read() {
     if let Some(path) = role() {
         let reader = open(&path, OpenMode::Read);
         let read = reader.read(&mut |snapshot| {
@@ -104,7 +104,7 @@ fn a_killed_reader_does_not_keep_what_it_read() {
     let folder = tempfile::tempdir().unwrap();
     let writer = open(folder.path(), OpenMode::CreateNew);
     replace(&writer, 1);
-    let name = "a_killed_reader_does_not_keep_what_it_read";
+    let name = "a_killed_reader_does_not_keep_the_pages_that_it_read";
     let mut reader = Partner::start(&mut this_test(name, folder.path()));
     (2..6).for_each(|byte| replace(&writer, byte));
     assert_eq!(taken(&writer), 5 * 40_000);

@@ -141,7 +141,7 @@ fn wrong_paths_are_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_directory_that_holds_lmdb_or_an_lmdb_path_that_holds_zarr_says_which_to_use() {
+fn opening_lmdb_as_a_directory_or_the_reverse_says_which_storage_to_use() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     recording(&path, ZarrStorage::Directory);
@@ -153,7 +153,7 @@ fn a_directory_that_holds_lmdb_or_an_lmdb_path_that_holds_zarr_says_which_to_use
 }
 
 #[test]
-fn metadata_with_nonsense_in_it_is_an_error_for_its_key_and_no_other() {
+fn malformed_metadata_is_an_error_for_its_key_and_no_other() {
     for storage in BOTH {
         for nonsense in [
             "",
@@ -401,7 +401,7 @@ fn keys_that_do_not_fit_are_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_second_writer_is_refused_and_says_who_has_it() {
+fn a_second_writer_is_refused_with_the_process_that_writes() {
     for storage in BOTH {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run");
@@ -469,7 +469,7 @@ fn a_read_only_file_system_can_be_read_and_says_why_it_is_not_written() {
 }
 
 #[test]
-fn what_a_store_has_not_is_none() {
+fn missing_keys_are_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run");
     recording(&path, ZarrStorage::Lmdb);

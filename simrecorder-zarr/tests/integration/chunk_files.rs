@@ -245,7 +245,7 @@ fn while_rewritten(path: &Path, read: impl Fn(&dyn Fn() -> bool) + Sync) {
 }
 
 #[test]
-fn what_is_replaced_while_it_is_read_is_read_whole() {
+fn entries_that_are_replaced_during_a_read_are_read_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.mdb");
     while_rewritten(&path, |is_done| {
@@ -271,7 +271,7 @@ fn rewriting() -> Duration {
 }
 
 #[test]
-fn a_recording_that_is_rewritten_again_and_again_takes_little_more_than_what_it_holds() {
+fn a_recording_that_is_rewritten_again_and_again_takes_little_more_space_than_its_contents() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.mdb");
     let mut numbers = Numbers::new(1);

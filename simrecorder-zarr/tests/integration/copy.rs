@@ -205,7 +205,7 @@ fn a_closed_recording_is_copied_byte_by_byte() {
 /// Chunks are not decoded, whatever the kind of their series. Damage is copied, too, and is
 /// reported when it is read. Encoding again finds it.
 #[test]
-fn damage_goes_along_and_shows_when_the_copy_is_read_or_encoded_anew() {
+fn damage_is_copied_and_detected_when_the_copy_is_read_or_encoded_again() {
     let damaged = [
         "net/v/c/3/0",
         "net/w/c/50/1/0",
@@ -342,7 +342,7 @@ fn arrays_of_other_software_are_copied_as_they_are() {
 
 /// Chunks and compression are those of the original, unless the target is asked to choose.
 #[test]
-fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_anew() {
+fn a_copy_has_the_chunks_of_its_original_unless_it_is_encoded_again() {
     let folder = tempfile::tempdir().unwrap();
     let [original, copied, reencoded] = ["o", "c", "a"].map(|name| folder.path().join(name));
     recording(&original, ZarrStorage::Directory)

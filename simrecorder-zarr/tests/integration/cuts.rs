@@ -122,7 +122,7 @@ fn check(store: &ZarrDataStore, name: &str, all: &[u64]) {
 }
 
 #[test]
-fn a_view_of_a_series_that_was_cut_and_goes_on_gives_no_other_records() {
+fn a_view_of_a_series_that_was_cut_and_continued_returns_no_other_records() {
     for storage in BOTH {
         // In the tail, in an unfinished chunk, and in full chunks; with and without a checkpoint.
         for (before, kept, folded) in [(10, 9, false), (10, 9, true), (11, 5, false), (9, 0, true)]
@@ -172,7 +172,7 @@ fn a_view_of_a_series_that_was_cut_and_goes_on_gives_no_other_records() {
 }
 
 #[test]
-fn any_order_of_cutting_and_appending_in_one_commit_gives_what_it_says() {
+fn any_order_of_cutting_and_appending_in_one_commit_is_applied() {
     // A generator of random numbers (splitmix, Steele et al. 2014).
     let mut state = 7_u64;
     let mut random = |below: u64| {

@@ -74,7 +74,7 @@ fn truncating_leaves_a_zarr_directory_of_other_software_alone() {
 }
 
 #[test]
-fn truncating_a_directory_names_files_that_are_no_part_of_it() {
+fn truncating_a_directory_names_files_that_are_not_part_of_it() {
     for name in ["notes.txt", "net/plot.png"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.zarr");
@@ -100,7 +100,7 @@ fn truncating_a_directory_names_files_that_are_no_part_of_it() {
 }
 
 #[test]
-fn files_of_other_software_beside_a_directory_stay() {
+fn files_of_other_software_next_to_a_directory_stay() {
     let names = [
         "run.zarr.journal",
         "run.zarr.journal.tmp/notes.txt",

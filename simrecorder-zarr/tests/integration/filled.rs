@@ -163,7 +163,7 @@ fn only_chunks_of_filled_records_may_be_missing() {
 
 /// Metadata that names more filled records than there are hides no others.
 #[test]
-fn wrong_numbers_of_filled_records_are_no_panic() {
+fn wrong_numbers_of_filled_records_do_not_panic() {
     for filled in ["0", "45", "18446744073709551615", "-1", "\"x\"", "null"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.zarr");

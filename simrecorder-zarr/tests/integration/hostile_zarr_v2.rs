@@ -149,7 +149,7 @@ fn shapes_of_zarr_v2_of_any_length_end_in_an_error_or_in_records() {
 }
 
 #[test]
-fn attributes_and_groups_of_zarr_v2_that_are_no_json_are_errors_of_their_key() {
+fn malformed_json_of_zarr_v2_is_an_error_of_its_key() {
     let (_folder, path) = written("directory");
     let deep = format!(
         "{{\"a\": {}NaN{}}}",
@@ -215,7 +215,7 @@ fn links_and_pipes_in_zarr_v2_are_not_followed() {
 }
 
 #[test]
-fn keys_of_lmdb_that_are_no_paths_are_left_out() {
+fn keys_of_lmdb_that_are_not_paths_are_left_out() {
     let (_folder, path) = written("names");
     let recorder = open(&path, ZarrStorage::Lmdb);
     let keys: Vec<_> = recorder

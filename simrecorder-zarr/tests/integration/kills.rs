@@ -150,8 +150,8 @@ fn a_failure_of_any_call_leaves_whole_ticks_on_lmdb() {
 }
 
 #[test]
-fn a_disk_that_gets_read_only_leaves_whole_ticks_on_lmdb() {
-    let name = "a_disk_that_gets_read_only_leaves_whole_ticks_on_lmdb";
+fn a_disk_that_becomes_read_only_leaves_whole_ticks_on_lmdb() {
+    let name = "a_disk_that_becomes_read_only_leaves_whole_ticks_on_lmdb";
     attack(
         name,
         ZarrStorage::Lmdb,
@@ -192,8 +192,8 @@ fn a_failure_of_any_call_leaves_whole_ticks_in_a_directory() {
 }
 
 #[test]
-fn a_disk_that_gets_read_only_leaves_whole_ticks_in_a_directory() {
-    let name = "a_disk_that_gets_read_only_leaves_whole_ticks_in_a_directory";
+fn a_disk_that_becomes_read_only_leaves_whole_ticks_in_a_directory() {
+    let name = "a_disk_that_becomes_read_only_leaves_whole_ticks_in_a_directory";
     attack(
         name,
         ZarrStorage::Directory,

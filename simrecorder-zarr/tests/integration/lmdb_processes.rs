@@ -75,10 +75,13 @@ fn a_reader_in_another_process_sees_later_commits() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_an_error_and_reading_goes_on() {
+fn a_full_disk_is_an_error_and_reading_continues() {
     let Some(folder) = role() else {
         let folder = tempfile::tempdir().unwrap();
-        return unshare("a_full_disk_is_an_error_and_reading_goes_on", folder.path());
+        return unshare(
+            "a_full_disk_is_an_error_and_reading_continues",
+            folder.path(),
+        );
     };
     mount(&["-t", "tmpfs", "-o", "size=8m", "none"], &folder);
     let path = folder.join("run.mdb");

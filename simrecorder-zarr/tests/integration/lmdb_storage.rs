@@ -117,7 +117,7 @@ fn keys_have_511_bytes_at_most() {
 }
 
 #[test]
-fn each_mode_does_what_it_says() {
+fn each_mode_works_as_documented() {
     use OpenMode::{Append, CreateNew, OpenOrCreate, Read, Truncate};
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("parent/run.mdb");
@@ -158,7 +158,7 @@ fn each_mode_does_what_it_says() {
 }
 
 #[test]
-fn what_is_no_recording_is_left_alone() {
+fn files_that_are_not_recordings_are_left_alone() {
     use OpenMode::{Append, CreateNew, OpenOrCreate, Read, Truncate};
     let folder = tempfile::tempdir().unwrap();
     let foreign = folder.path().join("foreign");

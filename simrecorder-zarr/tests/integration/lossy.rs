@@ -237,7 +237,7 @@ fn document(path: &Path, array: &str) -> Json {
 }
 
 #[test]
-fn the_bound_stands_in_the_metadata_of_the_array_and_survives_other_attributes() {
+fn the_bound_is_in_the_metadata_of_the_array_and_survives_other_attributes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     let recorder = directory(&path, OpenMode::CreateNew);

@@ -90,7 +90,7 @@ fn a_link_inside_a_directory_recording_is_followed_by_nothing() {
 }
 
 #[test]
-fn files_beside_a_recording_may_not_be_links_or_pipes() {
+fn files_next_to_a_recording_may_not_be_links_or_pipes() {
     for (storage, names) in [
         (ZarrStorage::Directory, ["run.journal", "run.lock"]),
         (ZarrStorage::Lmdb, ["run/writer.lock", "run/lock.mdb"]),

@@ -108,7 +108,7 @@ fn zarr_python_reads_lossy_numbers_within_their_bound() {
 }
 
 #[test]
-fn zarr_python_reads_objects_that_json_holds_as_json() {
+fn zarr_python_reads_objects_that_json_can_represent_as_json() {
     let folder = tempfile::tempdir().unwrap();
     for (storage, name) in [
         (ZarrStorage::Directory, "run.zarr"),

@@ -168,7 +168,7 @@ fn what_cannot_be_read_is_listed_and_says_why() {
 }
 
 #[test]
-fn an_array_of_zarr_v2_alone_is_no_recording() {
+fn an_array_of_zarr_v2_alone_is_not_a_recording() {
     let (_folder, path) = written();
     let path = path.join("unreadable/v2");
     for mode in [

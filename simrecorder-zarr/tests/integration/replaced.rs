@@ -321,7 +321,7 @@ fn a_view_gives_no_records_of_the_recording_that_took_the_place_of_its_own() {
 }
 
 #[test]
-fn a_view_of_a_recording_that_was_replaced_by_one_of_another_form_says_so() {
+fn a_view_of_a_recording_that_was_replaced_by_one_of_another_form_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     let recorder = Recorder::new(open(&path, OpenMode::CreateNew));
@@ -341,8 +341,8 @@ fn a_view_of_a_recording_that_was_replaced_by_one_of_another_form_says_so() {
 }
 
 #[test]
-fn a_view_gives_no_records_of_what_another_process_puts_in_its_place() {
-    let name = "a_view_gives_no_records_of_what_another_process_puts_in_its_place";
+fn a_view_returns_no_records_of_a_recording_that_another_process_puts_in_its_place() {
+    let name = "a_view_returns_no_records_of_a_recording_that_another_process_puts_in_its_place";
     let open = |path: &Path, mode| {
         let storage = match path.ends_with("run.mdb") {
             true => ZarrStorage::Lmdb,

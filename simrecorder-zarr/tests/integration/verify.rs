@@ -229,7 +229,7 @@ fn recover_from(path: &Path, storage: ZarrStorage) -> Recovery {
 }
 
 #[test]
-fn what_is_sound_beside_damaged_chunks_is_recovered() {
+fn records_next_to_damaged_chunks_are_recovered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     write(&path, ZarrStorage::Directory);
@@ -273,7 +273,7 @@ fn what_is_sound_beside_damaged_chunks_is_recovered() {
 }
 
 #[test]
-fn what_is_sound_of_damaged_files_of_lmdb_is_recovered() {
+fn undamaged_parts_of_damaged_lmdb_files_are_recovered() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.mdb");
     write(&path, ZarrStorage::Lmdb);
@@ -299,7 +299,7 @@ fn what_is_sound_of_damaged_files_of_lmdb_is_recovered() {
 
 /// Other software omits chunks that contain only the fill value.
 #[test]
-fn missing_chunks_of_other_software_are_no_damage() {
+fn missing_chunks_of_other_software_are_not_damage() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.zarr");
     write(&path, ZarrStorage::Directory);

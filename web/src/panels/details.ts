@@ -43,7 +43,7 @@ export class DetailsContent implements Content {
   }
 }
 
-/** What is said of a node, but for its attributes. */
+/** The properties of a node, except its attributes. */
 export function known(node: Node): (readonly [string, unknown])[] {
   const { coordinate } = node;
   const rows: (readonly [string, unknown])[] = [

@@ -24,7 +24,7 @@ export class FigureContent implements Content {
   readonly #reset: HTMLButtonElement;
   #drawer: LinePlot | CellPlot | undefined;
   #figure: Figure | undefined;
-  /** What the x axis shows without zoom. */
+  /** The range of the x axis without zoom. */
   #full: Range = [0, 1];
 
   constructor(frame: Frame) {
@@ -52,12 +52,12 @@ export class FigureContent implements Content {
     return form !== "histogram" && form !== "image";
   }
 
-  /** The shape of a picture, if it has one of its own. */
+  /** The aspect ratio of a picture, if it is fixed. */
   protected get aspect(): number | undefined {
     return undefined;
   }
 
-  /** What is asked for besides the size. */
+  /** The parameters of a request, except the size. */
   protected parameters(): Record<string, string | number | boolean | undefined | (string | number)[]> {
     const { form, from, to, log, index, low, high } = this.frame.view;
     return { key: this.frame.view.keys, form, from, to, log, index, low, high };
@@ -166,7 +166,7 @@ export class FigureContent implements Content {
     return this.frame.view.form === "lines" || this.frame.view.form === "histogram";
   }
 
-  /** What the x axis shows. */
+  /** The current range of the x axis. */
   #range(): Range {
     const { x } = this.#figure as Figure;
     const { from, to } = this.frame.view;
@@ -208,7 +208,7 @@ export class FigureContent implements Content {
     return `thick: moving ${kind} over ${number(((end - start) * smooth) / 100, 3)} ${units}; thin: the records`;
   }
 
-  /** A list of the elements of which lines are. */
+  /** An input for the list of elements that are drawn as lines. */
   #elements(key: string, len: number): HTMLElement {
     const input = element("input", {
       type: "text",

@@ -6,7 +6,7 @@ import { count, short } from "../numbers.ts";
 import type { Frame } from "../panel.ts";
 import { FigureContent } from "./figure.ts";
 
-/** So long an image is seen at least while they play. */
+/** The minimum time for which an image is shown during playback. */
 const STEP_MS = 80;
 
 export class ImageContent extends FigureContent {
@@ -35,7 +35,7 @@ export class ImageContent extends FigureContent {
     frame.body.append(element("div", { class: "player" }, this.#play, this.#slider, this.#position));
   }
 
-  /** Pixels are squares. */
+  /** Pixels are square. */
   protected override get aspect(): number | undefined {
     const { node, view } = this.frame;
     const [, ...shape] = node?.shape ?? [];
@@ -98,7 +98,7 @@ export class ImageContent extends FigureContent {
     super.destroy();
   }
 
-  /** Says which record it is, and when. */
+  /** Displays the index of the record and its coordinate. */
   async #tell(len: number, signal: AbortSignal): Promise<void> {
     const { node, view } = this.frame;
     const index = Math.min(view.record ?? len - 1, len - 1);
@@ -116,7 +116,7 @@ export class ImageContent extends FigureContent {
     this.#position.textContent = text;
   }
 
-  /** The last record is shown as that which is the last one at any time. */
+  /** At the last record, the view follows the newest one. */
   #show(record: number): void {
     this.frame.set({ record: record >= Number(this.#slider.max) ? undefined : record });
   }

@@ -11,7 +11,7 @@ export class RecordsContent implements Content {
   readonly #list = element("div", { class: "records", role: "log", tabindex: 0, "aria-label": "Records" });
   readonly #later: HTMLButtonElement;
   readonly #earlier: HTMLButtonElement;
-  /** Where the records before those that are shown begin, or end where a text is searched. */
+  /** Where the previous records begin, or where they end during a search. */
   #before = 0;
 
   constructor(frame: Frame) {
@@ -87,7 +87,7 @@ function line({ index, coordinate, value, truncated }: RecordOf, text: string | 
   );
 }
 
-/** A text with what was searched for marked. */
+/** A text with marked matches of the search. */
 export function marked(text: string, part: string | undefined): (Node | string)[] {
   if (!part) return [text];
   const found: (Node | string)[] = [];

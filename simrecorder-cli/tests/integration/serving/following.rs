@@ -57,7 +57,7 @@ impl Events {
 }
 
 #[test]
-fn new_records_and_the_end_of_a_run_are_told_on_every_backend() {
+fn new_records_and_the_end_of_a_run_are_reported_on_every_backend() {
     let places = Places::new();
     for run in places.recordings("growing") {
         let recorder = Recorder::new(create(&run));

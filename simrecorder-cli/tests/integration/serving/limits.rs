@@ -197,7 +197,7 @@ fn clients_that_never_finish_a_request_do_not_keep_others_out() {
 }
 
 #[test]
-fn heads_of_any_length_and_clients_that_never_read_do_no_harm() {
+fn headers_of_any_length_and_clients_that_never_read_do_no_harm() {
     let places = Places::new();
     let server = Server::of_a_run(&places);
     for length in [20_000, 1_000_000] {

@@ -197,7 +197,7 @@ fn a_figure_shows_what_a_resumed_run_has_recorded_again() {
 }
 
 #[test]
-fn nan_and_infinities_are_told_apart() {
+fn nan_and_infinities_are_distinguished() {
     let places = Places::new();
     let run = places.path("run.mdb");
     let recorder = Recorder::new(create(&run));

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_beyond_what_a_frame_holds_is_an_error() {
+    fn a_window_larger_than_a_frame_needs_is_an_error() {
         use std::io::Write;
 
         for (window_log, sound) in [(MIN_WINDOW_LOG, true), (27, false)] {

@@ -265,7 +265,7 @@ mod tests {
         }
 
         #[test]
-        fn damaged_frames_are_errors_or_hold_whole_records(
+        fn damaged_frames_are_errors_or_contain_whole_records(
             lengths in prop::collection::vec(0_usize..9, 1..20),
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             cut in any::<prop::sample::Index>(),
@@ -293,7 +293,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_no_frame_or_one(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_a_frame_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             for (schema, format) in schemas().into_iter().flat_map(|it| formats().map(move |format| (it.clone(), format))) {
                 drop(format.decode(bytes.clone(), &schema));
             }
