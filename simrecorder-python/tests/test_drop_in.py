@@ -198,7 +198,7 @@ def test_the_server_has_its_data_again_when_it_is_started_again(tmp_path):
         assert len(recorder.get_all("x")) == step + 1
         recorder.close()
         server.stop()
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="folder does not exist"):
         RedisServer(tmp_path / "nothing").start()
 
 

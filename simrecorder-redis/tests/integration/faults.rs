@@ -380,7 +380,7 @@ fn servers_that_refuse_to_write_say_what_to_do() {
         (
             &["REPLICAOF", "127.0.0.1", "1"][..],
             &["REPLICAOF", "NO", "ONE"][..],
-            "replica and accepts no records; connect to the server that it follows",
+            "replica and accepts no records; connect to its primary",
         ),
         (
             &["CONFIG", "SET", "min-replicas-to-write", "1"],

@@ -93,7 +93,7 @@ fn a_second_server_on_a_directory_or_a_port_is_refused() {
     refused(
         again,
         ErrorKind::Locked,
-        &["start", "runs on this directory"],
+        &["start", "running on this directory"],
     );
     let other = tempfile::tempdir().unwrap();
     let port = server.server.port();
