@@ -73,7 +73,7 @@ impl Hdf5DataStore {
     /// Creates a recording in the file `path`, which does not exist yet.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`]; else see [`Hdf5Options::open`].
+    /// [`ErrorKind::AlreadyExists`]; otherwise see [`Hdf5Options::open`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().mode(OpenMode::CreateNew).open(path)
     }
@@ -81,7 +81,7 @@ impl Hdf5DataStore {
     /// Opens a recording for reading. Any HDF5 file is a recording.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; else see [`Hdf5Options::open`].
+    /// [`ErrorKind::NotFound`]; otherwise see [`Hdf5Options::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().mode(OpenMode::Read).open(path)
     }
@@ -89,7 +89,7 @@ impl Hdf5DataStore {
     /// Opens a recording for appending to it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; else see [`Hdf5Options::open`].
+    /// [`ErrorKind::NotFound`]; otherwise see [`Hdf5Options::open`].
     pub fn append(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().mode(OpenMode::Append).open(path)
     }

@@ -104,7 +104,7 @@ impl RedisDataStore {
     /// Creates the recording at `url`.
     ///
     /// # Errors
-    /// [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists); else see [`RedisOptions::open`].
+    /// [`AlreadyExists`](simrecorder_core::ErrorKind::AlreadyExists); otherwise see [`RedisOptions::open`].
     pub fn create(url: &str) -> Result<Self> {
         Self::options().mode(OpenMode::CreateNew).open(url)
     }
@@ -112,7 +112,7 @@ impl RedisDataStore {
     /// Opens the recording at `url` for reading.
     ///
     /// # Errors
-    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound); else see [`RedisOptions::open`].
+    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound); otherwise see [`RedisOptions::open`].
     pub fn open(url: &str) -> Result<Self> {
         Self::options().mode(OpenMode::Read).open(url)
     }
@@ -120,7 +120,7 @@ impl RedisDataStore {
     /// Opens the recording at `url` for appending to it.
     ///
     /// # Errors
-    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound); else see [`RedisOptions::open`].
+    /// [`NotFound`](simrecorder_core::ErrorKind::NotFound); otherwise see [`RedisOptions::open`].
     pub fn append(url: &str) -> Result<Self> {
         Self::options().mode(OpenMode::Append).open(url)
     }
@@ -169,7 +169,7 @@ impl RedisDataStore {
     /// ```
     ///
     /// # Errors
-    /// What the server reports, and [`RedisOptions::open`] about URLs.
+    /// Errors of the server, and those of [`RedisOptions::open`] for the URL.
     pub fn runs(url: &str) -> Result<Vec<String>> {
         let (connections, _) = Self::options().connections(url)?;
         runs(&connections)
@@ -185,7 +185,7 @@ impl RedisDataStore {
     /// # Errors
     /// [`NotFound`](simrecorder_core::ErrorKind::NotFound) if there is none;
     /// [`InvalidArgument`](simrecorder_core::ErrorKind::InvalidArgument) for a URL without a name;
-    /// [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) for one of a newer version; else
+    /// [`Unsupported`](simrecorder_core::ErrorKind::Unsupported) for one of a newer version; otherwise
     /// see [`RedisOptions::open`].
     pub fn delete(url: &str) -> Result<()> {
         if Address::parse(url)?.run.is_none() {
@@ -228,7 +228,7 @@ impl RedisDataStore {
     /// All stores that opened the recording for writing, in the order of opening.
     ///
     /// # Errors
-    /// What the server reports.
+    /// Errors of the server.
     pub fn writers(&self) -> Result<Vec<RedisWriter>> {
         Ok(Registry::read(&self.recording.get("writers")?.keyspace)?.writers)
     }

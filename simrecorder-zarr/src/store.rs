@@ -69,7 +69,7 @@ impl ZarrDataStore {
     /// Creates a recording in LMDB at `path`, a folder that does not exist yet or is empty.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`]; else see [`ZarrOptions::open`].
+    /// [`ErrorKind::AlreadyExists`]; otherwise see [`ZarrOptions::open`].
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().mode(OpenMode::CreateNew).open(path)
     }
@@ -77,7 +77,7 @@ impl ZarrDataStore {
     /// Opens a recording in LMDB for reading.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; else see [`ZarrOptions::open`].
+    /// [`ErrorKind::NotFound`]; otherwise see [`ZarrOptions::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().mode(OpenMode::Read).open(path)
     }
@@ -85,7 +85,7 @@ impl ZarrDataStore {
     /// Opens a recording in LMDB for appending to it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; else see [`ZarrOptions::open`].
+    /// [`ErrorKind::NotFound`]; otherwise see [`ZarrOptions::open`].
     pub fn append(path: impl AsRef<Path>) -> Result<Self> {
         Self::options().mode(OpenMode::Append).open(path)
     }

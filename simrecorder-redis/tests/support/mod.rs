@@ -167,7 +167,7 @@ pub(crate) fn expect<T>(result: Result<T>, kind: ErrorKind, parts: &[&str]) -> E
     error
 }
 
-/// The series that is there.
+/// The existing series.
 pub(crate) fn view(store: &dyn DataStore, name: &str) -> View {
     store.view(&Key::new(name).unwrap()).unwrap().unwrap()
 }
