@@ -3,6 +3,18 @@
 use simrecorder_core::{ChunkPolicy, Compression, Durability, OpenMode};
 
 /// Where the entries of a Zarr recording are stored.
+///
+/// ```
+/// use simrecorder_core::OpenMode;
+/// use simrecorder_zarr::{ZarrDataStore, ZarrStorage};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("run.zarr");
+/// let options = ZarrDataStore::options().mode(OpenMode::CreateNew);
+/// let store = options.storage(ZarrStorage::Directory).open(&path)?;
+/// assert!(path.is_dir());
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ZarrStorage {

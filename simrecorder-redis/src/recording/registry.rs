@@ -29,6 +29,17 @@ end
 return 0";
 
 /// One of the stores that opened a recording for writing.
+///
+/// ```
+/// use simrecorder_redis::{RedisDataStore, RedisWriterState};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// let store = RedisDataStore::launch(folder.path())?;
+/// let writers = store.writers()?;
+/// assert_eq!(writers[0].id, store.writer_id());
+/// assert_eq!(writers[0].state, Some(RedisWriterState::Open));
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisWriter {
@@ -44,7 +55,7 @@ pub struct RedisWriter {
     pub state: Option<RedisWriterState>,
 }
 
-/// The state of a writer.
+/// The state of a writer, in [`RedisWriter::state`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedisWriterState {

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// How many free ports are tried when other programs take them first.
 const PORTS: usize = 8;
 
-/// When a server syncs its append-only file.
+/// When a server syncs its append-only file; set with [`RedisServerOptions::sync`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedisSync {
@@ -220,6 +220,18 @@ impl fmt::Debug for RedisServer {
 ///
 /// Password, sync and settings are written to `redis.conf` in the data directory. A server that is
 /// started there later uses them, too, unless others are given.
+///
+/// ```
+/// use simrecorder_redis::{RedisServer, RedisSync};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let data_directory = folder.path();
+/// let options = RedisServer::options().password("sesame").sync(RedisSync::Always);
+/// let server = options.start(data_directory)?;
+/// assert!(server.url().contains("sesame"));
+/// server.stop()?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RedisServerOptions {

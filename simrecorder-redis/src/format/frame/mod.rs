@@ -15,6 +15,14 @@ use self::contents::{DecodedFrame, FrameBytes, FrameContents};
 use crate::connection::errors::corrupt;
 
 /// The serialisation of records.
+///
+/// ```
+/// use simrecorder_redis::{RedisDataStore, RedisEncoding};
+///
+/// let options = RedisDataStore::options().encoding(RedisEncoding::Bincode);
+/// assert_eq!(RedisEncoding::Bincode.as_str(), "bincode");
+/// # drop(options);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedisEncoding {
