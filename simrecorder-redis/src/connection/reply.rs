@@ -149,7 +149,7 @@ pub(crate) fn command(arguments: &[&[u8]]) -> Commands {
 }
 
 /// The conversion of a reply to the type that the command expects. An error of the server becomes
-/// an [`Error`].
+/// an `Error`.
 pub(crate) trait Reply: Sized {
     fn checked(self) -> Result<Self>;
     fn bytes(self) -> Result<Option<Vec<u8>>>;

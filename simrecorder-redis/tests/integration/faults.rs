@@ -124,7 +124,7 @@ fn users_without_the_right_password_or_rights_are_refused() {
     expect(
         quick().open(&at("reader:r@")),
         ErrorKind::PermissionDenied,
-        &["does not allow"],
+        &["does not let this user"],
     );
     let recorder = Recorder::new(quick().open(&at("writer:w@")).unwrap());
     recorder.record("n", 1_u64).unwrap();
