@@ -216,8 +216,8 @@ impl Records {
         self.count += 1;
     }
 
-    /// Adds records of `len` bytes each, at most eight, to an array series. The bytes of each come first in
-    /// their word.
+    /// Adds records of `len` bytes each, at most eight, to an array series. The bytes of each record are the first ones of
+    /// its word.
     #[inline(always)]
     pub(crate) fn push_words(&mut self, len: usize, words: &[[u8; 8]]) {
         match len {

@@ -177,7 +177,7 @@ impl RecordBuffer {
         }
     }
 
-    /// How many more [short scalars](Self::short_scalar) are taken by nothing but copying them.
+    /// How many more [short scalars](Self::short_scalar) can be taken by only copying them.
     #[inline(always)]
     pub(super) fn room_for_words(&self) -> u64 {
         match self.scalar_bytes {
@@ -186,7 +186,7 @@ impl RecordBuffer {
         }
     }
 
-    /// Takes [short scalars](Self::short_scalar), whose bytes come first, for which there is
+    /// Takes [short scalars](Self::short_scalar), whose bytes are the first ones, for which there is
     /// [room](Self::room_for_words).
     #[inline(always)]
     pub(super) fn push_words(&mut self, words: &[[u8; 8]]) {

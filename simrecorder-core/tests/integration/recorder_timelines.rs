@@ -316,7 +316,7 @@ fn ticks_of_scalars_are_whole_and_in_step_whatever_other_threads_do_meanwhile() 
             });
             let recorded = (1..TICKS).try_for_each(|step| {
                 record_scalars(&mut net, step)?;
-                // Of the tick before, all is recorded.
+                // The previous tick is completely recorded.
                 written.store(step, Ordering::Release);
                 Ok(())
             });

@@ -431,12 +431,12 @@ impl LockedTimeline<'_> {
         missing.filter_map(fill).collect()
     }
 
-    /// Makes the handle record no more of the open tick; `false` if it has completed that meanwhile.
+    /// Stops the handle from recording in the open tick; `false` if it has completed the tick in between.
     pub(super) fn try_stop_tick(&mut self) -> bool {
         self.contents.open.is_none() || self.timeline.open_tick.end(self.contents.begun)
     }
 
-    /// Discards the open tick, of which the handle records no more.
+    /// Discards the open tick, in which the handle no longer records.
     pub(super) fn discard_tick(&mut self) {
         let contents = &mut *self.contents;
         if contents.open.take().is_none() {
@@ -505,7 +505,7 @@ impl Outgoing for LockedTimeline<'_> {
     fn cut(&mut self) -> (Vec<Arc<Batch>>, usize) {
         let contents = &mut *self.contents;
         contents.is_large = false;
-        // The buffers have no room any longer.
+        // The buffers no longer have room.
         self.timeline.open_tick.set_limit(contents.begun);
         if contents.ticks == contents.taken {
             return (Vec::new(), 0);

@@ -16,7 +16,7 @@ impl Buffers {
         locked
     }
 
-    /// Copies the complete ticks that the handle of a timeline has staged into the buffers, whatever room there is.
+    /// Copies the complete ticks that the handle of a timeline has staged into the buffers, even without room.
     fn take_complete(&self, locked: &mut LockedTimeline<'_>) {
         while !locked.take_complete() {
             self.take_staged(locked);
@@ -24,7 +24,7 @@ impl Buffers {
         }
     }
 
-    /// Completes the open tick and begins the one at `t`; returns the number of the latter.
+    /// Completes the open tick and begins the one at `t`; returns its number.
     #[cold]
     #[inline(never)]
     pub(super) fn advance<T: CoordinateType>(
@@ -177,13 +177,13 @@ impl Buffers {
         }
     }
 
-    /// Discards the open tick, if there is one, after those that the handle completes meanwhile.
+    /// Discards the open tick, if there is one, after the ticks that the handle completes in between.
     pub(in crate::recorder) fn discard_tick(&self, locked: &mut LockedTimeline<'_>) {
         self.stop_tick(locked);
         locked.discard_tick();
     }
 
-    /// Makes the handle record no more of the open tick, after those that it completes meanwhile.
+    /// Stops the handle from recording in the open tick, after the ticks that it completes in between.
     fn stop_tick(&self, locked: &mut LockedTimeline<'_>) {
         while !locked.try_stop_tick() {
             self.take_complete(locked);

@@ -1,8 +1,8 @@
 //! Timelines: series that share their ticks, written through one handle.
 //!
-//! A [`Timeline`] is the handle. All records go to one [buffer] under one lock, which counts the
-//! complete ticks; scalars are [staged] before, without the lock. [filling] completes ticks and bounds the memory. Records are always sent as whole ticks of
-//! all series, in one group of changes, which the stores commit together. The
+//! A [`Timeline`] is the handle. It [stages](staged) scalars without a lock. All other records go to one [buffer] under
+//! one lock, which counts the complete ticks; [filling] completes ticks and bounds the memory. Records are always sent
+//! as whole ticks of all series, in one group of changes, which the stores commit together. The
 //! [registry of keys](super::key_registry) opens timelines, adds series to them and cuts them.
 
 mod buffer;

@@ -1,4 +1,4 @@
-//! The handle of a timeline that is open, without the type of its coordinate.
+//! The handle of an open timeline, without the type of its coordinate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,19 +18,19 @@ use crate::recorder::parts::Parts;
 pub(super) struct OpenTimeline {
     pub(super) parts: Arc<ProcessLocal<Parts>>,
     pub(super) buffer: Arc<TimelineBuffer>,
-    /// Tells the tokens of this handle from those of others.
+    /// Distinguishes the tokens of this handle from those of others.
     pub(super) id: u32,
     slots: Arc<Slots>,
     /// The number of the tick that this handle began last.
     tick: u64,
     /// How many series have their scalar of this tick in a slot.
     staged: usize,
-    /// How many series there are, the coordinate included.
+    /// The number of series, including the coordinate.
     member_count: usize,
     /// The series that the program has named.
     names: Vec<NamedMember>,
     by_name: HashMap<Box<str>, u32>,
-    /// The one that is likely to be named next.
+    /// The series that is likely to be named next.
     next: u32,
 }
 
@@ -70,8 +70,8 @@ impl OpenTimeline {
         timeline
     }
 
-    /// Begins the next tick without a lock, if each series has its record of this one in a slot; `false` if
-    /// anything else is to be done.
+    /// Begins the next tick without a lock, if each series has its record of this one in a slot; `false` if it needs
+    /// more.
     #[inline(always)]
     pub(super) fn stage_tick(&mut self, coordinate: ScalarRef<'_>) -> bool {
         let (open, next) = (&self.buffer.open_tick, self.tick + 1);
@@ -86,13 +86,13 @@ impl OpenTimeline {
         is_begun
     }
 
-    /// A tick has begun under the lock.
+    /// Notes that a tick began under the lock.
     #[inline(always)]
     pub(super) fn begin(&mut self, number: u64) {
         (self.tick, self.staged, self.next) = (number, 0, 0);
     }
 
-    /// The number of a name. The names of a tick are likely to be those of the tick before, in their order.
+    /// Returns the number of a name. The names of a tick are likely to be those of the previous tick, in the same order.
     #[inline]
     pub(super) fn find(&mut self, name: &str) -> Result<u32> {
         let is_next = |next: &NamedMember| *next.name == *name;
@@ -203,7 +203,7 @@ impl OpenTimeline {
         self.member_count = locked.len();
     }
 
-    /// An error with the key of a series, if it has none.
+    /// Adds the key of a series to an error without a key.
     pub(super) fn in_operation(&self, operation: &'static str, name: &str, error: Error) -> Error {
         let key = self
             .buffer

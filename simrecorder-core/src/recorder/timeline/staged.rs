@@ -1,7 +1,7 @@
 //! The scalars of the latest ticks, which the handle records without a lock.
 //!
-//! A tick of which the handle has staged every record is complete when the next one begins. The handle may begin
-//! several ticks so, up to a limit. The next thread that locks the timeline copies the complete ticks into the
+//! A tick is complete when the handle has staged every record of it and begins the next one. The handle may begin
+//! several ticks in this way, up to a limit. The next thread that locks the timeline copies the complete ticks into the
 //! buffers.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::buffer::{COORDINATE, Contents};
 use super::coordinate::CoordinateValue;
 use crate::model::record::ScalarRef;
 
-/// About how many scalars are staged: the fewer series, the more ticks.
+/// About how many scalars are staged, of more ticks for fewer series.
 const STAGED_SCALARS: usize = 1024;
 /// The most ticks that are staged.
 pub(super) const MAX_TICKS: usize = 32;
@@ -19,7 +19,7 @@ pub(super) const MAX_TICKS: usize = 32;
 /// The number of the open tick. Each tick that begins has the next number, even after ticks were discarded.
 #[derive(Debug, Default)]
 pub(super) struct OpenTick {
-    /// 0 if none is open.
+    /// 0 if no tick is open.
     number: AtomicU64,
     /// Ticks up to this number may begin without a lock.
     limit: AtomicU64,
@@ -55,7 +55,7 @@ impl OpenTick {
         self.number.load(Ordering::Acquire)
     }
 
-    /// Lets ticks up to this number begin without a lock.
+    /// Allows ticks up to this number to begin without a lock.
     #[inline(always)]
     pub(super) fn set_limit(&self, tick: u64) {
         self.limit.store(tick, Ordering::Release);
@@ -69,7 +69,7 @@ impl OpenTick {
 }
 
 impl Slots {
-    /// Slots for `len` series at least, and for more to come, with the scalars of one tick.
+    /// Slots for at least `len` series, with the scalars of one tick and room for later series.
     pub(super) fn grown(&self, len: usize, tick: u64) -> Arc<Self> {
         let width = (2 * len).max(8);
         let ring = (STAGED_SCALARS / width).clamp(1, MAX_TICKS);
@@ -88,12 +88,12 @@ impl Slots {
         Arc::new(new)
     }
 
-    /// For how many series there are slots.
+    /// The number of series with slots.
     pub(super) fn width(&self) -> usize {
         self.ticks.len()
     }
 
-    /// How many ticks are staged at most.
+    /// The most ticks that can be staged.
     #[inline(always)]
     pub(super) fn tick_count(&self) -> u64 {
         1 << self.ring_bits
@@ -133,15 +133,15 @@ impl Slots {
         self.ticks[series].fetch_max(tick, Ordering::Relaxed);
     }
 
-    /// The bytes of the scalar of a series, if it was recorded in this tick. A series of which a later tick is
-    /// staged has this one, too.
+    /// The bytes of the scalar of a series, if it was recorded in this tick. A series with a staged later tick has this one
+    /// too.
     #[inline(always)]
     pub(super) fn of_tick(&self, tick: u64, series: usize) -> Option<[u8; 8]> {
         let is_of_tick = self.ticks[series].load(Ordering::Acquire) >= tick;
         is_of_tick.then(|| self.of_complete_tick(tick, series))
     }
 
-    /// The bytes of the scalar of a series in a tick of which all are staged.
+    /// The bytes of the scalar of a series in a tick whose scalars are all staged.
     #[inline(always)]
     pub(super) fn of_complete_tick(&self, tick: u64, series: usize) -> [u8; 8] {
         self.bits(tick, series)
@@ -195,8 +195,8 @@ impl Contents {
         CoordinateValue::from_bytes(dtype, self.slots.of_complete_tick(tick, COORDINATE))
     }
 
-    /// Copies the staged scalars of the open tick into the buffers, which have room; `false` if one has none,
-    /// or if a member has no record of the tick.
+    /// Copies the staged scalars of the open tick into the buffers; `false` if one has no room, or if a member has no
+    /// record of the tick.
     #[inline(always)]
     pub(super) fn take_staged(&mut self) -> bool {
         if self.recorded == self.members.len() {
@@ -231,7 +231,7 @@ impl Contents {
         if more == 0 {
             return self.begun;
         }
-        // The open tick needs room, too.
+        // The open tick needs room too.
         let members = self.members.iter();
         let room = members.map(|member| member.records.room_for_words());
         self.begun + more.min(room.min().unwrap_or(0).saturating_sub(1))
