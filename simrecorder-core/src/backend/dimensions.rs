@@ -359,7 +359,7 @@ mod tests {
         let nodes = [v.clone(), unnamed("time", &[4])];
         assert_eq!(names(&nodes), ["v_record", "time_record"]);
         assert!(!is_coordinate(&nodes));
-        // Nobody said that it is one.
+        // It was not declared as one.
         let value = NamedNode {
             is_series: false,
             coordinate: CoordinateRole::IfNamed,

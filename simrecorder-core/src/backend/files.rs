@@ -135,7 +135,7 @@ pub fn path_inside(directory: &Path, parts: &str) -> io::Result<PathBuf> {
             Ok(metadata) => {
                 refuse_special(&path, &metadata, |found| found.is_file() || found.is_dir())?;
             }
-            // Nothing is below it either; opening the path will say why.
+            // Nothing below it exists either; opening the path reports the reason.
             Err(_) => break,
         }
     }

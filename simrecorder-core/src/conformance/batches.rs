@@ -119,7 +119,7 @@ pub fn a_batch_of_many_chunks_is_taken_whole(harness: &dyn Harness) {
     });
 }
 
-/// Several series of one commit, with batches of all kinds in turn.
+/// A commit to several series, with batches of all kinds.
 pub fn a_commit_may_hold_batches_of_all_kinds(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let kinds = [
@@ -129,7 +129,7 @@ pub fn a_commit_may_hold_batches_of_all_kinds(harness: &dyn Harness) {
         ("bytes", Schema::bytes(), value(Blob(b"bytes"))),
         ("object", Schema::object(), value(Object([1, 2]))),
     ];
-    // Each commit brings a batch of one record and one of two.
+    // Each commit has a batch of one record and one of two.
     for round in 0..4 {
         let mut changes = Vec::new();
         for (name, schema, record) in &kinds {

@@ -116,7 +116,7 @@ impl SelectedView {
         matches!(self.axes.first(), Some(SelectedAxis::From { axis: 0, .. }))
     }
 
-    /// How far apart its records are in the parent; `None` if the first axis is not along the records.
+    /// The distance between its records in the parent; `None` if the first axis is not along the records.
     pub(crate) fn record_step(&self) -> Option<usize> {
         let step = self.region.axes().first()?.step;
         self.selects_records()

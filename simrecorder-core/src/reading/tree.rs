@@ -179,7 +179,7 @@ impl Tree {
         Self { rows }
     }
 
-    /// A tree that says why nothing is shown.
+    /// A tree with a note that tells why it is empty.
     pub(crate) fn of_nothing(note: &str) -> Self {
         let note = note.to_owned();
         let root = Row {

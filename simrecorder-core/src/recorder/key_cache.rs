@@ -129,7 +129,7 @@ impl Table {
             .find(|entry| *entry.text == *text)
     }
 
-    /// Adds an entry that is not there yet. No other thread adds one at the same time.
+    /// Adds a new entry. No other thread adds one at the same time.
     fn insert(&self, hash: usize, entry: Entry) {
         if let Some(slot) = self.slots(hash).find(|slot| slot.get().is_none()) {
             let _ = slot.set(entry);

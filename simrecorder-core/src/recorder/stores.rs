@@ -187,7 +187,7 @@ impl Stores {
         }
     }
 
-    /// What to do when a queue has no room, as the options say.
+    /// What to do when a queue has no room, from the options.
     pub(super) fn when_full(&self) -> WhenFull {
         match self.memory_policy {
             MemoryPolicy::Block => WhenFull::Wait,

@@ -115,7 +115,7 @@ pub struct Network {
     /// For each neuron the neurons that it projects to, in ascending order.
     targets: Vec<Box<[u32]>>,
     /// The potentials in mV. Single precision resolves them to a few millionths of a millivolt
-    /// and halves what is recorded.
+    /// and halves the recorded data.
     potentials: Vec<f32>,
     /// Number of steps for which a neuron still ignores its input.
     refractory: Vec<u32>,

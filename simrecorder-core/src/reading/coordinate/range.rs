@@ -68,7 +68,7 @@ impl CoordinateNumber {
         }
     }
 
-    /// The distance to `other`: exact between integers, also one that has a floating-point type.
+    /// The distance to `other`: exact between integers, even if one has a floating-point type.
     fn distance(self, other: Self) -> (u128, f64) {
         let integer = |x: Self| match x.0 {
             Number::Integer(x) => Some(x),

@@ -272,7 +272,7 @@ impl KeyRegistry {
                     });
                     continue;
                 };
-                // What a store says of the attributes of others is nothing new to it.
+                // Members keep their attributes; only the name of their first dimension may change.
                 let described = match index {
                     COORDINATE => Schema::clone(schema),
                     _ => {

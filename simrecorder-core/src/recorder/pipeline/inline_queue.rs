@@ -31,7 +31,7 @@ impl InlineQueue {
         }
     }
 
-    /// Commits what was collected.
+    /// Commits the collected changes.
     fn commit(&self, builder: &mut CommitBuilder) {
         if builder.is_empty() {
             return;

@@ -197,7 +197,7 @@ pub(super) fn no_panic<T>(operation: &'static str, work: impl FnOnce() -> Result
     })
 }
 
-/// Whether an error is about the store, not about the key that it was asked for.
+/// Whether an error is about the store, and not about the requested key.
 pub(in crate::recorder) fn is_store_failure(error: &Error) -> bool {
     use ErrorKind::{Internal, Io, PermissionDenied, StorageFull};
     matches!(error.kind(), Io | Internal | PermissionDenied | StorageFull)

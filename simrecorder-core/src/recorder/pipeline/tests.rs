@@ -200,7 +200,7 @@ fn groups_of_many_senders_stay_whole_among_other_changes() {
     }
 }
 
-/// Stops the thread that prepares a batch of `member`, and tells so; continues when it is told to.
+/// Blocks the thread that prepares a batch of `member`, and sends a message; continues after a message.
 fn stopping_at(member: usize) -> (TestStore, Receiver<()>, Sender<()>) {
     let (stopped, is_stopped) = channel();
     let (proceed, may_proceed) = channel();

@@ -31,7 +31,7 @@ pub struct Criterion {
     pub equal_nan: bool,
 }
 
-/// What the criterion says of two numbers that are not equal.
+/// The verdict of the criterion on two numbers that are not equal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Verdict {
     Same,

@@ -145,7 +145,7 @@ impl Only {
     }
 }
 
-/// Which of two coordinates is before the other; `step` is how far ticks are apart.
+/// The order of two coordinates; `step` is the distance between ticks.
 fn order(a: Number, b: Number, step: f64) -> Ordering {
     match (a, b) {
         (Number::Integer(a), Number::Integer(b)) => a.cmp(&b),

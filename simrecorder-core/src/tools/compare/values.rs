@@ -323,7 +323,7 @@ macro_rules! elements {
                 }
             }
 
-            /// Calls `differs` with the index of each element that differs, and how far apart the two are.
+            /// Calls `differs` with the index of each element that differs, and the difference.
             fn scan(&self, other: &Self, criterion: &Criterion, differs: impl FnMut(usize, Distance)) {
                 match (self, other) {
                     $((Self::$dtype(a), Self::$dtype(b)) => scan(a, b, criterion, differs),)*

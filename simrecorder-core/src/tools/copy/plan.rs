@@ -18,7 +18,7 @@ use crate::tools::copy::progress::CopyProgress;
 use crate::tools::key_patterns::KeyPatterns;
 use crate::tools::target_clash;
 
-/// A key that is to be copied.
+/// A key to copy.
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) key: Key,

@@ -66,7 +66,7 @@ impl MovedSeries<'_> {
         })
     }
 
-    /// Records from the start of `range` on, no more than `max_bytes` if they have no fixed size.
+    /// Reads records from the start of `range` on, at most `max_bytes` if they have no fixed size.
     pub(super) fn read(&self, range: Range<u64>, max_bytes: usize) -> Result<Records> {
         let first = self.first();
         self.view
