@@ -1,4 +1,4 @@
-"""h5py, as its documentation shows it: datasets that are resized."""
+"""h5py, as in its documentation: datasets that are resized."""
 
 from functools import partial
 

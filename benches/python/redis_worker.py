@@ -1,4 +1,4 @@
-"""redis-py and pyarrow: records as Arrow IPC messages, and reading what simrecorder recorded."""
+"""redis-py and pyarrow: records as Arrow IPC messages, and reading recordings of simrecorder."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import redis
 import worker
 
 WINDOW = 16
-# How much is sent at a time.
+# The number of bytes that are sent at a time.
 PIPELINE_BYTES = 1 << 20
 
 

@@ -14,7 +14,7 @@ LMDB, DIRECTORY = "simrecorder, Zarr/LMDB", "simrecorder, Zarr directory"
 HDF5, REDIS = "simrecorder, HDF5", "simrecorder, Redis"
 PYTHON, SIMREC = "simrecorder from Python", "simrec "
 LOOP, FILE = "bare loop", "one raw file"
-# What stores nothing that can be read back, or nothing by key: a floor, not a peer.
+# Floors, not peers: they store nothing that can be read back, or nothing by key.
 FLOORS = (LOOP, FILE, "memcpy", "dictionary of lists", "redis-benchmark")
 
 page = Path(sys.argv[1])
@@ -40,13 +40,13 @@ def peers(work, part=""):
 
 
 def named(work, name):
-    """The first candidate whose name starts so; None if it failed or was left out."""
+    """The first candidate with this prefix; None if it failed or was left out."""
     candidates = (it for it in works.get(work, []) if it["name"].startswith(name) and "same memory" not in it["name"])
     return next(candidates, None)
 
 
 def times(a, b):
-    """How many times as fast as another a candidate is."""
+    """The speed of a candidate relative to another."""
     return median(x / y for x, y in zip(a["rounds"], b["rounds"], strict=True))
 
 
@@ -78,7 +78,7 @@ def aim(values, limit, at_most=False):
 
 
 def sizes(store, compression, others):
-    """How large a store's data are, as a multiple of the smallest of others, for each of the data sets."""
+    """The size of a store's data relative to the smallest of the others, for each data set."""
     for work in (work for work in works if work.startswith("sizes")):
         smallest = min(it["stored_bytes"] for it in works[work] if others(it))
         yield named(work, f"{store}, {compression}")["stored_bytes"] / smallest
@@ -173,7 +173,7 @@ def other_aims():
 
 
 def in_python():
-    """What the package does, beside Rust and each peer that writes whole chunks or reads."""
+    """The package compared with Rust and with each peer that writes whole chunks or reads."""
     for work, candidates in works.items():
         rust = [it for it in candidates if it["name"].startswith(LMDB)][:1]
         others = peers(work, BY_CHUNK) or peers(work)

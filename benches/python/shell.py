@@ -1,4 +1,4 @@
-"""What one would write in place of a command of simrec: `shell.py WORK FILE [OUTPUT]`."""
+"""Scripts that replace commands of simrec: `shell.py WORK FILE [OUTPUT]`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The Python package of simrecorder: records by key, or the ticks of a timeline; beside them, lists."""
+"""The Python package of simrecorder: records by key, or the ticks of a timeline; and lists for comparison."""
 
 import time
 

@@ -7,7 +7,7 @@ from functools import partial
 import tensorstore as ts
 import worker
 
-# How many writes may be on their way.
+# The maximum number of pending writes.
 WRITES = 8
 # Files are synced once, at the end, if at all.
 CONTEXT = ts.Context({"file_io_sync": False})
@@ -58,7 +58,7 @@ class Recording:
                 .result()
             )
         write = self.series[key][end : end + len(block)].write(block)
-        # The block is used again.
+        # The block is reused.
         write.copy.result()
         self.writes.append(write)
         while len(self.writes) > WRITES:
@@ -78,7 +78,7 @@ def read_all(request):
 
 
 class Eager:
-    """Reads at once what is taken from it."""
+    """Reads a selection at once."""
 
     def __init__(self, array):
         self.array = array

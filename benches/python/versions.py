@@ -1,4 +1,4 @@
-"""Prints the versions of Python and of the packages that are compared with, as JSON."""
+"""Prints the versions of Python and of the compared packages, as JSON."""
 
 import json
 import platform

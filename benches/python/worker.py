@@ -1,7 +1,7 @@
-"""What the workers share: one line of JSON in, one out, until the input ends.
+"""Shared parts of the workers: one line of JSON in, one out, until the input ends.
 
 A peer that records is a class: it is made for some series of one type, takes blocks of records
-with `append(series, block)`, ends with `close()`, and `read(key)` gives back what it stored.
+with `append(series, block)`, ends with `close()`, and `read(key)` returns what it stored.
 """
 
 import json
@@ -23,7 +23,7 @@ def checksum(values):
 
 
 def values_of(request):
-    """The numbers to record, which are read once, and taken from the disk then."""
+    """The numbers to record. The file is removed after reading it."""
     path = request["values"]
     if path not in inputs:
         inputs[path] = np.fromfile(path, request["dtype"]).reshape(request["shape"])
@@ -32,7 +32,7 @@ def values_of(request):
 
 
 def record(peer, request):
-    """Records all values, one by one, or brought together by hand into blocks."""
+    """Records all values, one by one, or combined by hand into blocks."""
     values = values_of(request)
     shape = values.shape[1:]
     bytes_each = values.dtype.itemsize * int(np.prod(shape))

@@ -1,4 +1,4 @@
-"""zarr-python 3: arrays that are appended to, or, by hand, made as long as they will be."""
+"""zarr-python 3: arrays that are appended to, or created by hand with their final length."""
 
 import os
 from functools import partial

@@ -1,4 +1,4 @@
-//! Candidates doing the same work in turn, and what came of it.
+//! Comparisons: candidates that do the same work in turn, and the results.
 
 use std::fmt;
 
@@ -7,19 +7,19 @@ use serde::Serialize;
 use crate::candidate::{Candidate, Outcome, Result};
 use crate::disk::written_bytes;
 
-/// A piece of work and those who do it. Ratios are to the first candidate.
+/// A piece of work and its candidates. Ratios are relative to the first candidate.
 pub struct Comparison {
-    /// What is done.
+    /// The description of the work.
     pub title: String,
-    /// How much of it one run does, in `unit`s.
+    /// The amount of work in one run, in `unit`s.
     pub amount: f64,
-    /// What speeds count, such as `million records/s`.
+    /// The unit of speeds, such as `million records/s`.
     pub unit: &'static str,
-    /// The bytes of all that is recorded or read, with which sizes are compared.
+    /// The total size of the recorded or read data, with which sizes are compared.
     pub bytes: Option<usize>,
-    /// Whether a disk is written to, so that what is written and synced is counted.
+    /// Whether the work writes to a disk, so that writes and syncs are counted.
     pub on_disk: bool,
-    /// The candidates, the yardstick first.
+    /// The candidates, beginning with the reference.
     pub candidates: Vec<Box<dyn Candidate>>,
 }
 
@@ -36,7 +36,7 @@ impl Comparison {
         }
     }
 
-    /// With the bytes of all that is recorded or read.
+    /// Sets the total size of the recorded or read data.
     #[must_use]
     pub fn of_bytes(self, bytes: usize) -> Self {
         Self {
@@ -54,16 +54,16 @@ impl fmt::Debug for Comparison {
     }
 }
 
-/// What came of a comparison.
+/// The results of a comparison.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// The candidates that did all rounds.
+    /// The candidates that completed all rounds.
     pub standings: Vec<Standing>,
     /// Why the others did not.
     pub failures: Vec<String>,
 }
 
-/// What one candidate achieved.
+/// The results of one candidate.
 #[derive(Clone, Debug, Serialize)]
 pub struct Standing {
     /// Its index among the candidates.
@@ -71,32 +71,32 @@ pub struct Standing {
     pub index: usize,
     /// The candidate.
     pub name: String,
-    /// How much of the work it does, if not all.
+    /// The part of the work that it does, if not all.
     pub fraction: Option<f64>,
     /// Work per second in each round.
     pub rounds: Vec<f64>,
     /// Their median.
     pub median: f64,
-    /// How often its speed is that of the first candidate, taken within each round: the median.
+    /// Its speed relative to the first candidate, computed within each round: the median.
     pub ratio: f64,
     /// The lowest of these ratios.
     pub lowest_ratio: f64,
     /// The highest of these ratios.
     pub highest_ratio: f64,
-    /// How often the speed of the first candidate of simrecorder is that of this one, taken
-    /// within each round: the median.
+    /// The speed of the first candidate of simrecorder relative to this one, computed within each
+    /// round: the median.
     pub ours: Option<f64>,
-    /// The bytes where it wrote to, or read from, in the last round.
+    /// The size of what it wrote or read, in the last round.
     pub stored_bytes: Option<u64>,
-    /// The same for each byte that was recorded.
+    /// The same for each recorded byte.
     pub stored_ratio: Option<f64>,
-    /// The bytes that it had the system write to a disk: the median.
+    /// The bytes that it wrote to a disk: the median.
     pub written_bytes: Option<f64>,
-    /// How often it asked the system to sync, in a run that was not measured.
+    /// The number of syncs, in a run that was not measured.
     pub syncs: Option<u64>,
 }
 
-/// What one candidate did in one round.
+/// The results of one candidate in one round.
 struct Run {
     speed: f64,
     written: f64,
@@ -111,7 +111,7 @@ impl Runs {
     }
 }
 
-/// What one candidate did in all rounds.
+/// The results of one candidate in all rounds.
 #[derive(Clone, Default)]
 struct Runs {
     speeds: Vec<f64>,
@@ -121,8 +121,9 @@ struct Runs {
 }
 
 impl Comparison {
-    /// Runs all candidates in turn, `rounds` times, after one round that does not count. One that fails, or has other
-    /// data than the first, does not run again; ratios are to the first one that does not fail.
+    /// Runs all candidates in turn, `rounds` times, after one round that is not counted. A
+    /// candidate that fails, or has other data than the first, does not run again. Ratios are
+    /// relative to the first one that does not fail.
     pub fn run(mut self, rounds: usize) -> Results {
         let mut runs = vec![Runs::default(); self.candidates.len()];
         let mut checksum = None;
@@ -148,7 +149,7 @@ impl Comparison {
         }
     }
 
-    /// The speed of a candidate, what it wrote, and what it stored.
+    /// The speed of a candidate, and the sizes of what it wrote and stored.
     fn run_once(&mut self, index: usize, checksum: &mut Option<u64>) -> Result<Run> {
         let before = self.written(index)?;
         let (outcome, fraction) = self.run_one(index, checksum)?;
@@ -162,7 +163,8 @@ impl Comparison {
     /// Runs one candidate once.
     ///
     /// # Errors
-    /// What it reports; there is no such candidate.
+    ///
+    /// What the candidate reports; there is no such candidate.
     pub fn run_only(mut self, index: usize) -> Result<()> {
         if index >= self.candidates.len() {
             return Err(format!("there are {} candidates", self.candidates.len()).into());
@@ -170,7 +172,7 @@ impl Comparison {
         self.run_one(index, &mut None).map(drop)
     }
 
-    /// Runs a candidate, checks its data, and says how much of the work it did.
+    /// Runs a candidate, verifies its data, and returns the part of the work that it did.
     fn run_one(&mut self, index: usize, checksum: &mut Option<u64>) -> Result<(Outcome, f64)> {
         let candidate = &mut self.candidates[index];
         let outcome = candidate
@@ -187,7 +189,7 @@ impl Comparison {
         Ok((outcome, part.map_or(1.0, |part| part.fraction)))
     }
 
-    /// How many bytes the process of a candidate had the system write so far.
+    /// The number of bytes that the process of a candidate has written so far.
     fn written(&self, index: usize) -> Result<u64> {
         match self.candidates[index].process() {
             Some(process) if self.on_disk => written_bytes(process),

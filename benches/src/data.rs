@@ -16,7 +16,7 @@ pub fn generator() -> Generator {
     Generator::seed_from_u64(SEED)
 }
 
-/// How many neurons there are, and walkers.
+/// The number of neurons, and of walkers.
 pub const NEURONS: usize = 1000;
 
 /// A random walk with steps uniform in ±0.5: smooth, but its low bits are noise.
@@ -41,7 +41,7 @@ pub fn times(len: usize) -> Vec<f64> {
     (0..len).map(step).collect()
 }
 
-/// What the frames hold.
+/// The contents of the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frames {
     /// A wave that moves, with 1 % noise on it.
@@ -54,7 +54,7 @@ impl Frames {
     /// The side of a frame; with single precision it takes 1 MiB.
     pub const SIDE: usize = 512;
 
-    /// Some frames, to be recorded again and again.
+    /// Some frames, which are recorded repeatedly.
     pub fn make(self, count: usize) -> Vec<Vec<f32>> {
         let mut rng = generator();
         let mut frame = |step: usize| {
@@ -137,12 +137,12 @@ pub fn walks(rng: &mut Generator, bytes: usize) -> Vec<f64> {
     all
 }
 
-/// Numbers between 0 and 1 that have nothing to do with each other.
+/// Independent numbers between 0 and 1.
 pub fn uniform(rng: &mut Generator, bytes: usize) -> Vec<f64> {
     (0..bytes / 8).map(|_| rng.random()).collect()
 }
 
-/// How often each of many neurons fired in each step, nearly always never.
+/// The number of spikes of many neurons in each step, almost always 0.
 pub fn counts(rng: &mut Generator, bytes: usize) -> Vec<u32> {
     let mut count = || (0..4).map(|_| u32::from(rng.random_bool(0.005))).sum();
     (0..bytes / 4).map(|_| count()).collect()

@@ -1,4 +1,4 @@
-//! What the benchmarks share: data from fixed seeds, the candidates, and running them in turn.
+//! Shared parts of the benchmarks: data from fixed seeds, the candidates, and comparisons.
 
 pub mod backend;
 pub mod candidate;

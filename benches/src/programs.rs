@@ -1,4 +1,4 @@
-//! The program `simrec` and the Python package, which are measured besides the library.
+//! The program `simrec` and the Python package, which are measured in addition to the library.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 use crate::candidate::Result;
 use crate::python::root;
 
-/// Builds both, or only `simrec`, of the present sources and with the profile of this program.
+/// Builds both, or only `simrec`, from the current sources and with the profile of this program.
 ///
 /// # Errors
+///
 /// The build fails.
 pub fn build(with_python: bool) -> Result<()> {
     let profile = match cfg!(debug_assertions) {
@@ -20,7 +21,7 @@ pub fn build(with_python: bool) -> Result<()> {
     if !with_python {
         command.arg("simrec");
     }
-    // What it prints is not part of the tables.
+    // Its output is not part of the tables.
     let status = command.stdout(Stdio::null()).status()?;
     match status.success() {
         true => Ok(()),
@@ -30,23 +31,25 @@ pub fn build(with_python: bool) -> Result<()> {
     }
 }
 
-/// Where `simrec` is.
+/// The path of `simrec`.
 ///
 /// # Errors
-/// The system does not say where this program is.
+///
+/// The system does not report the path of this program.
 pub fn simrec() -> Result<PathBuf> {
     Ok(folder()?.join("simrec"))
 }
 
-/// The folder to import the Python package from.
+/// The folder from which the Python package is imported.
 ///
 /// # Errors
-/// The system does not say where this program is.
+///
+/// The system does not report the path of this program.
 pub fn package() -> Result<PathBuf> {
     Ok(folder()?.join("python"))
 }
 
-/// The folder that cargo builds this program into.
+/// The folder into which cargo builds this program.
 fn folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     Ok(program

@@ -1,4 +1,4 @@
-//! Peers in Python: their environment, and processes that do one piece of work after the other.
+//! Peers in Python: their environment, and processes that do one piece of work after another.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,13 +24,14 @@ pub struct Python {
 }
 
 impl Python {
-    /// The environment, which is made, with packages from PyPI, if it is not there.
+    /// Creates the environment with packages from PyPI, if it does not exist.
     ///
     /// # Errors
-    /// Python 3 or its `venv` are not installed, or packages cannot be had.
+    ///
+    /// Python 3 or its `venv` are not installed, or packages cannot be downloaded.
     pub fn set_up() -> Result<Arc<Self>> {
         let mut command = Command::new(root().join("ci").join("python"));
-        // What it says is not part of the tables.
+        // Its output is not part of the tables.
         let status = command.stdout(Stdio::null()).status()?;
         if !status.success() {
             return Err(format!("{command:?} ended with {status}").into());
@@ -40,10 +41,11 @@ impl Python {
         Ok(python)
     }
 
-    /// The environment, which is there already.
+    /// The existing environment.
     ///
     /// # Errors
-    /// The system does not say where this program is.
+    ///
+    /// The system does not report the path of this program.
     pub fn installed() -> Result<Arc<Self>> {
         Ok(Arc::new(Self {
             interpreter: root().join("target/python/bin/python"),
@@ -53,10 +55,10 @@ impl Python {
         }))
     }
 
-    /// Installs the packages of `benches/python/requirements.txt`, unless that was done.
+    /// Installs the packages of `benches/python/requirements.txt`, unless they are installed.
     fn install(&self) -> Result<()> {
         let requirements = scripts().join("requirements.txt");
-        // Copied when all of it is installed.
+        // Copied when everything is installed.
         let installed = self.packages.join("requirements.txt");
         let wanted = std::fs::read_to_string(&requirements)?;
         if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
@@ -88,9 +90,10 @@ impl Python {
         Ok(std::fs::write(installed, wanted)?)
     }
 
-    /// The version of Python and of each package that is compared with.
+    /// The versions of Python and of each compared package.
     ///
     /// # Errors
+    ///
     /// One of them is not installed.
     pub fn versions(&self) -> Result<Vec<(String, String)>> {
         let output = self.command("versions.py").output()?;
@@ -109,13 +112,13 @@ impl Python {
         command
             .arg(scripts().join(script))
             .env("PYTHONPATH", path)
-            // Nothing is left in the folder of the scripts.
+            // Creates no files in the folder of the scripts.
             .env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 
-    /// The process that runs a script of `benches/python`, which starts when it is first asked,
-    /// and which all that name the same script share.
+    /// The process that runs a script of `benches/python`. It starts with the first request, and is
+    /// shared by all that name the same script.
     pub fn worker(self: &Arc<Self>, script: &'static str) -> Worker {
         Worker {
             python: Arc::clone(self),
@@ -152,7 +155,7 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A Python process that answers each line of JSON with one.
+/// A Python process that answers each line of JSON with another line.
 #[derive(Clone, Debug)]
 pub struct Worker {
     python: Arc<Python>,
@@ -160,16 +163,17 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The process, once it was asked something.
+    /// The id of the process, once it has started.
     pub fn process_id(&self) -> Option<u32> {
         let processes = self.python.processes();
         processes.get(self.script).map(|it| it.child.id())
     }
 
-    /// Has one piece of work done.
+    /// Requests one piece of work.
     ///
     /// # Errors
-    /// The work fails; the process does not start, or it ended and says why on standard error.
+    ///
+    /// The work fails; the process does not start, or it ended and reports why on standard error.
     pub fn ask(&self, request: &Json) -> Result<Json> {
         let mut processes = self.python.processes();
         let process = match processes.entry(self.script) {
@@ -178,7 +182,7 @@ impl Worker {
         };
         let answer = process.ask(request);
         if answer.is_err() {
-            // The next one starts again.
+            // The next request starts it again.
             processes.remove(self.script);
         }
         let answer = answer?;
@@ -189,7 +193,7 @@ impl Worker {
     }
 }
 
-/// A process that runs.
+/// A running process.
 #[derive(Debug)]
 struct Process {
     child: Child,
@@ -209,7 +213,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing is lost with it.
+        // It has no data that could be lost.
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -1,4 +1,4 @@
-//! What `compare` prints, and writes as Markdown and as lines of JSON.
+//! The output of `compare`, also written as Markdown and as lines of JSON.
 
 use std::fmt::Write;
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::candidate::Result;
 use crate::comparison::Standing;
 
-/// Everything that was found so far.
+/// All results so far.
 #[derive(Debug)]
 pub struct Report {
     markdown: String,
@@ -19,10 +19,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// An empty report, to be written into a folder, if one is given.
+    /// An empty report, which is written into a folder if one is given.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    ///
+    /// The folder cannot be created.
     pub fn new(folder: Option<PathBuf>) -> Result<Self> {
         if let Some(folder) = &folder {
             fs::create_dir_all(folder)?;
@@ -34,15 +35,16 @@ impl Report {
         })
     }
 
-    /// Where files go that belong to the report.
+    /// The folder for files that belong to the report.
     pub fn folder(&self) -> Option<&PathBuf> {
         self.folder.as_ref()
     }
 
-    /// Adds a piece: text for people, and objects for programs. What was found so far is in the
-    /// files then, whatever happens later.
+    /// Adds a part: text for people, and objects for programs. The files then contain all results
+    /// so far, whatever happens later.
     ///
     /// # Errors
+    ///
     /// The files cannot be written.
     #[allow(clippy::print_stdout, reason = "the report is what the program is for")]
     pub fn add(&mut self, text: &str, objects: &[Json]) -> Result<()> {
@@ -58,9 +60,10 @@ impl Report {
         Ok(())
     }
 
-    /// Adds what the machine is.
+    /// Adds the description of the machine.
     ///
     /// # Errors
+    ///
     /// The files cannot be written.
     pub fn add_machine(&mut self, machine: &[(String, String)]) -> Result<()> {
         let mut text = "# Results of `compare`\n\n| | |\n|---|---|\n".to_owned();
@@ -73,9 +76,10 @@ impl Report {
         self.add(&text, &[Json::Object(object)])
     }
 
-    /// Adds what failed in a work, and why.
+    /// Adds the failure of a work, and its reason.
     ///
     /// # Errors
+    ///
     /// The files cannot be written.
     pub fn add_failure(&mut self, work: &str, failure: &str) -> Result<()> {
         let object = json!({ "kind": "failure", "work": work, "failure": failure });
@@ -110,10 +114,11 @@ impl Report {
     }
 }
 
-/// An object that says what it is.
+/// An object with its kind.
 ///
 /// # Errors
-/// It is no object.
+///
+/// The value is not an object.
 pub fn tagged(kind: &str, value: &impl Serialize) -> Result<Json> {
     let mut object = serde_json::to_value(value)?;
     if !object.is_object() {
@@ -123,7 +128,7 @@ pub fn tagged(kind: &str, value: &impl Serialize) -> Result<Json> {
     Ok(object)
 }
 
-/// A speed with four digits at the least that say something.
+/// A speed with at least four significant digits.
 fn speed(value: f64) -> String {
     let magnitude = value.log10().floor().max(-9.0) as i32;
     let digits = (3 - magnitude).max(0) as usize;
@@ -157,7 +162,7 @@ fn table(
         numbers("written MB", 1, |it| it.written_bytes.map(|it| it / 1e6)),
         numbers("syncs", 0, |it| it.syncs.map(|it| it as f64)),
     ];
-    // Columns that say nothing of anyone are left out.
+    // Empty columns are left out.
     let columns: Vec<_> = columns
         .iter()
         .filter(|column| standings.iter().any(|it| column.1(it).is_some()))

@@ -1,4 +1,4 @@
-//! Compares simrecorder with what one would use instead, in one run, and prints tables.
+//! Compares simrecorder with alternatives in one run, and prints tables.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -11,24 +11,24 @@ use simrecorder_bench::report::{Report, tagged};
 use simrecorder_bench::workloads::{Setting, WORKLOADS, Workload, needs_python};
 use simrecorder_bench::{Result, disk, latency, machine, plots, programs, seed_table};
 
-/// The works that are no comparison in turn.
+/// The works that do not compare candidates in turn.
 const OTHERS: [&str; 3] = ["latency", "seed-table", "long-run"];
 
-/// Runs each piece of work by all candidates in turn and prints medians and ratios.
+/// Runs all candidates of each piece of work in turn, and prints medians and ratios.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Which pieces of work, by name or by its first word, such as `sizes`; all if none is named.
+    /// Pieces of work, by name or by the first word of a name, such as `sizes`; by default all.
     works: Vec<String>,
-    /// How often all candidates run, after one round that does not count.
+    /// Number of rounds, after one that is not counted.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Three rounds of a twentieth of the work: a look at whether all is well.
+    /// Three rounds with a twentieth of the work: a check that everything works.
     #[arg(long, conflicts_with_all = ["rounds", "scale"])]
     quick: bool,
-    /// What sizes are multiplied with.
+    /// Factor for all sizes.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// How many arrays `seed-table` records.
+    /// Number of arrays in `seed-table`.
     #[arg(long, default_value_t = 10)]
     arrays: usize,
     /// A folder in memory.
@@ -40,7 +40,7 @@ struct Arguments {
     /// Leave Python out: the peers, and the package.
     #[arg(long)]
     no_python: bool,
-    /// Only the first candidate of each work, and those whose names contain this.
+    /// Only the first candidate of each work, and those with this text in their names.
     #[arg(long)]
     only: Option<String>,
     /// A folder for `compare.md`, `compare.jsonl` and plots.
@@ -111,7 +111,7 @@ fn main() -> Result<ExitCode> {
     run_all(&arguments, &setting, &wanted)
 }
 
-/// The names of all works that the arguments name.
+/// The names of all works that match the arguments.
 fn wanted(names: &[String]) -> Result<Vec<&'static str>> {
     let all = || WORKLOADS.iter().map(|work| work.0).chain(OTHERS);
     let fits = |work: &str, name: &str| {
@@ -130,7 +130,7 @@ fn wanted(names: &[String]) -> Result<Vec<&'static str>> {
     Ok(all().filter(is_wanted).collect())
 }
 
-/// Does all that is wanted. Failures are reported, and the remaining works are done nevertheless.
+/// Does all requested works. Failures are reported, and the remaining works are done nevertheless.
 fn run_all(arguments: &Arguments, setting: &Setting, wanted: &[&str]) -> Result<ExitCode> {
     let mut report = Report::new(arguments.output.clone())?;
     report.add_machine(&machine::describe(setting, arguments.rounds)?)?;
@@ -176,7 +176,7 @@ fn compare(
     Ok(results.failures)
 }
 
-/// A comparison of the candidates that are wanted.
+/// A comparison of the requested candidates.
 fn made(mut comparison: Comparison, arguments: &Arguments) -> Comparison {
     if let Some(only) = &arguments.only {
         let mut is_first = true;
@@ -187,7 +187,7 @@ fn made(mut comparison: Comparison, arguments: &Arguments) -> Comparison {
     comparison
 }
 
-/// Runs each candidate once more, in a process that is watched.
+/// Runs each candidate once more, in a monitored process.
 fn count_syncs(arguments: &Arguments, work: &str, standings: &mut [Standing]) -> Result<()> {
     for standing in standings {
         let mut command = again(arguments);
@@ -237,12 +237,12 @@ fn make_seed_table(arguments: &Arguments, setting: &Setting, report: &mut Report
     report.add(&seed_table::table(&rows)?, &objects)
 }
 
-/// The records of a long run.
+/// The number of records of a long run.
 fn records(arguments: &Arguments) -> u64 {
     (100e6 * arguments.scale) as u64
 }
 
-/// Each run has a process of its own, so that its memory is its own.
+/// Each run is a separate process, so that memory is measured separately.
 fn make_long_runs(arguments: &Arguments, report: &mut Report) -> Result<()> {
     let mut runs = Vec::new();
     for keys in long_run::numbers_of_keys(records(arguments)) {

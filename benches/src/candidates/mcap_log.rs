@@ -1,4 +1,4 @@
-//! MCAP, the log format of robotics, as its own documentation shows it.
+//! MCAP, the log format of robotics, as in its own documentation.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,7 +11,7 @@ use mcap::records::MessageHeader;
 use crate::candidate::{Candidate, Outcome, Part, Result, timed};
 use crate::load::{Load, checksum_of_bytes};
 
-/// One message for each record, compressed with lz4 unless told otherwise.
+/// One message for each record, compressed with lz4 by default.
 #[derive(Debug)]
 pub struct McapLog {
     load: Load,

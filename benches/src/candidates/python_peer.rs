@@ -1,4 +1,4 @@
-//! Peers in Python: each does its work in a process of its own.
+//! Peers in Python. Each works in a separate process.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -22,15 +22,15 @@ pub enum Peer {
     H5py,
     /// Zarr V3 in a directory.
     ZarrPython,
-    /// The same by TensorStore.
+    /// The same with TensorStore.
     TensorStore,
-    /// The same by acquire-zarr.
+    /// The same with acquire-zarr.
     AcquireZarr,
     /// Arrow IPC messages in lists of a Redis server.
     RedisPy,
     /// The Python package of simrecorder, in Zarr over LMDB.
     Simrecorder(How),
-    /// What a loop in Python does at the least: a dictionary of lists.
+    /// The minimum that a loop in Python has to do: a dictionary of lists.
     Lists,
 }
 
@@ -71,7 +71,7 @@ impl Peer {
         }
     }
 
-    /// What the script calls the way to record, if it knows several.
+    /// The script's name for the way to record, if it has several.
     fn how(self) -> Option<&'static str> {
         match self {
             Self::Simrecorder(How::ByKey) => Some("by_key"),
@@ -82,7 +82,7 @@ impl Peer {
         }
     }
 
-    /// The codec with which it is compared to the default of simrecorder.
+    /// The codec that is compared with the default of simrecorder.
     fn default_codec(self) -> Codec {
         match self {
             Self::H5py => Codec::Gzip(1),
@@ -125,7 +125,7 @@ impl Codec {
     }
 }
 
-/// Records by a peer.
+/// Records with a peer.
 #[derive(Debug)]
 pub struct PythonRecord {
     worker: Worker,
@@ -136,12 +136,12 @@ pub struct PythonRecord {
     by_hand: bool,
     synced: bool,
     folder: PathBuf,
-    /// What the process was given to record.
+    /// The numbers that the process records.
     numbers: Option<Lent>,
 }
 
 impl PythonRecord {
-    /// Records brought together by hand into whole chunks, within `folder`.
+    /// Records, combined by hand into whole chunks, within `folder`.
     pub fn by_hand(python: &Arc<Python>, peer: Peer, load: &Arc<Load>, folder: &Path) -> Self {
         Self {
             worker: python.worker(peer.script()),
@@ -156,7 +156,7 @@ impl PythonRecord {
         }
     }
 
-    /// Records one by one, only one of `divisor` of them.
+    /// Records one by one, only one of `divisor` records.
     #[must_use]
     pub fn one_by_one(self, divisor: usize) -> Self {
         Self {
@@ -172,7 +172,7 @@ impl PythonRecord {
         Self { divisor, ..self }
     }
 
-    /// With another codec than the usual one.
+    /// With another codec than the default.
     #[must_use]
     pub fn codec(self, codec: Codec) -> Self {
         Self { codec, ..self }
@@ -257,7 +257,7 @@ impl Candidate for PythonRecord {
     }
 }
 
-/// Numbers that a process found in a file and keeps until this is dropped.
+/// Numbers that a process read from a file and keeps until this is dropped.
 #[derive(Debug)]
 struct Lent {
     worker: Worker,
@@ -271,7 +271,7 @@ impl Lent {
             .tempfile_in(folder)?
             .keep()?;
         let worker = worker.clone();
-        // From here on the file does not stay, whatever happens.
+        // From here on, the file is removed in any case.
         let lent = Self { worker, path };
         file.write_all(bytes)?;
         Ok(lent)
@@ -280,12 +280,12 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        // A process that ended keeps nothing.
+        // A process that has ended keeps nothing.
         if self.worker.process_id().is_some() {
             let request = json!({ "work": "forget", "values": self.path });
             drop(self.worker.ask(&request));
         }
-        // The process removes the file when it has read it.
+        // The process removes the file after reading it.
         drop(std::fs::remove_file(&self.path));
     }
 }
@@ -296,7 +296,7 @@ fn outcome_of(answer: &Json) -> Result<Outcome> {
     Ok(Outcome::new(Duration::from_secs_f64(seconds), checksum))
 }
 
-/// Reads by a peer what simrecorder recorded.
+/// Reads a recording of simrecorder with a peer.
 #[derive(Debug)]
 pub struct PythonRead {
     worker: Worker,
@@ -320,20 +320,20 @@ impl PythonRead {
         }
     }
 
-    /// Reads all of an array, or, in HDF5, of the series of a key.
+    /// Reads a whole array, or, in HDF5, the series of a key.
     pub fn all(python: &Arc<Python>, peer: Peer, path: &Path, key: &str) -> Result<Self> {
         let request = json!({ "work": "read_all", "path": path, "key": key });
         let stored = Some(bytes_at(path)?);
         Ok(Self::new(python, peer, request, stored))
     }
 
-    /// Reads all of a series on a Redis server.
+    /// Reads a whole series on a Redis server.
     pub fn all_of_redis(python: &Arc<Python>, url: &str, key: &str) -> Self {
         let request = json!({ "work": "read_all", "url": url, "key": key });
         Self::new(python, Peer::RedisPy, request, None)
     }
 
-    /// Reads slices at some places.
+    /// Reads slices at the given places.
     pub fn slices(
         python: &Arc<Python>,
         peer: Peer,

@@ -1,4 +1,4 @@
-//! hdf5-metno, as its own documentation shows it: datasets that are resized.
+//! hdf5-metno, as in its own documentation: datasets that are resized.
 
 use std::fmt;
 use std::ops::Range;
@@ -25,7 +25,7 @@ pub struct Hdf5Record {
 }
 
 impl Hdf5Record {
-    /// One of `divisor` records, brought together by hand into whole chunks of 1 MiB.
+    /// One of `divisor` records, combined by hand into whole chunks of 1 MiB.
     pub fn by_hand(load: &Arc<Load>, divisor: usize, folder: &Path) -> Self {
         let (load, part) = Part::of(load, divisor);
         Self {
@@ -130,7 +130,7 @@ impl Hdf5Record {
     }
 }
 
-/// Writes some whole records into a dataset that is long enough.
+/// Writes some whole records into a dataset that is already long enough.
 fn write_rows(data: &Dataset, load: &Load, bytes: &[u8], at: Range<usize>) -> Result<()> {
     let shape: Vec<usize> = [at.len()].into_iter().chain(load.shape.clone()).collect();
     let whole = load.shape.iter().map(|_| SliceOrIndex::from(..));

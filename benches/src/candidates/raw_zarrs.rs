@@ -1,4 +1,4 @@
-//! zarrs, as its own documentation shows it.
+//! zarrs, as in its own documentation.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn open(path: &Path) -> Result<FileArray> {
     Ok(Array::open(store, "/")?)
 }
 
-/// Records into arrays in a directory, brought together by hand into whole chunks of 1 MiB.
+/// Records into arrays in a directory, combined by hand into whole chunks of 1 MiB.
 #[derive(Debug)]
 pub struct ZarrsRecord {
     load: Arc<Load>,
@@ -52,7 +52,7 @@ impl ZarrsRecord {
         }
     }
 
-    /// With a name that says where the codec comes from.
+    /// With a name that mentions the origin of the codec.
     #[must_use]
     pub fn called(self, name: &str) -> Self {
         Self {

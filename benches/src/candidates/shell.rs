@@ -11,10 +11,11 @@ use tempfile::TempDir;
 use crate::candidate::{Candidate, Outcome, Result, checksum, timed};
 use crate::workloads::scratch;
 
-/// An argument in whose place the path of the output is given. Without it, the output is what is printed.
+/// An argument that is replaced by the path of the output. Without it, the output is what is
+/// printed.
 pub const OUTPUT: &str = "OUTPUT";
 
-/// What the output of all candidates has in common.
+/// The property of the output that all candidates have in common.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// The number of lines that contain a text.
@@ -57,13 +58,14 @@ pub struct Shell {
     arguments: Vec<String>,
     output: &'static str,
     answer: Answer,
-    /// Where the recordings are that it reads.
+    /// The folder with the recordings that it reads.
     folder: Arc<TempDir>,
     is_ours: bool,
 }
 
 impl Shell {
-    /// A program and its arguments, run in a folder of recordings; its output has a name with an extension.
+    /// A program with arguments, run in a folder of recordings. Its output has a name with an
+    /// extension.
     pub fn new(
         program: Command,
         arguments: &[&str],

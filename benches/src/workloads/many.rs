@@ -12,7 +12,7 @@ use crate::comparison::Comparison;
 use crate::data::random_walk;
 use crate::load::{Load, Numbers};
 
-/// A record of each of many groups, as of the parameters of many runs.
+/// A record in each of many groups, like the parameters of many runs.
 pub(super) fn groups(setting: &Setting) -> Result<Comparison> {
     let groups = setting.scaled(10_000);
     let values = random_walk(50).into_iter().map(|value| value as f32);
@@ -25,7 +25,7 @@ pub(super) fn groups(setting: &Setting) -> Result<Comparison> {
     compare(setting, "groups with one record of 50 f32 each", load)
 }
 
-/// A few records of each of many series.
+/// A few records in each of many series.
 pub(super) fn series(setting: &Setting) -> Result<Comparison> {
     let series = setting.scaled(20_000);
     let load = Load {
@@ -37,7 +37,7 @@ pub(super) fn series(setting: &Setting) -> Result<Comparison> {
     compare(setting, "series of ten f64", load)
 }
 
-/// The yardstick is h5py, which is given all records of a series at once.
+/// The reference is h5py, which gets all records of a series at once.
 fn compare(setting: &Setting, what: &str, load: Load) -> Result<Comparison> {
     let load = Arc::new(load);
     let memory = &setting.memory;

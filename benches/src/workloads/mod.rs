@@ -1,4 +1,4 @@
-//! The pieces of work, and who does each.
+//! The pieces of work and their candidates.
 
 mod hdf5;
 mod many;
@@ -25,9 +25,9 @@ use crate::python::Python;
 pub struct Scalars {
     /// The keys.
     pub keys: Vec<String>,
-    /// The values of one key, used again and again.
+    /// The values of one key, which are repeated.
     pub values: Vec<f64>,
-    /// How many records each key gets.
+    /// The number of records of each key.
     pub records: usize,
 }
 
@@ -68,9 +68,9 @@ impl Scalars {
 /// Vectors of a hundred numbers.
 #[derive(Debug)]
 pub struct Vectors {
-    /// The numbers of all vectors, used again and again.
+    /// The numbers of all vectors, which are repeated.
     pub values: Vec<f64>,
-    /// How many records there are.
+    /// The number of records.
     pub records: usize,
 }
 
@@ -110,9 +110,9 @@ impl Vectors {
 /// Frames of 1 MiB.
 #[derive(Debug)]
 pub struct FrameWork {
-    /// Some frames, used again and again.
+    /// Some frames, which are repeated.
     pub frames: Vec<Vec<f32>>,
-    /// How many records there are.
+    /// The number of records.
     pub count: usize,
 }
 
@@ -134,16 +134,16 @@ impl FrameWork {
     }
 }
 
-/// Where and how large.
+/// The folders and sizes of all work.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// A folder in memory.
     pub memory: PathBuf,
     /// A folder on a disk.
     pub disk: PathBuf,
-    /// What sizes are multiplied with.
+    /// The factor for all sizes.
     pub scale: f64,
-    /// Where Python peers live.
+    /// The environment of Python peers.
     pub python: Option<Arc<Python>>,
 }
 
@@ -155,7 +155,7 @@ impl Setting {
 
 type Candidates = Vec<Box<dyn Candidate>>;
 
-/// A piece of work: its name on the command line, and what makes it.
+/// A piece of work: its name on the command line, and its constructor.
 pub type Workload = (&'static str, fn(&Setting) -> Result<Comparison>);
 
 /// All pieces of work.
@@ -212,11 +212,11 @@ pub fn needs_python(work: &str) -> bool {
     work != "scalars-by-handle" && !work.starts_with("timelines-")
 }
 
-/// One of so many records is written by those who write about a tenth of what others do.
+/// Candidates with about a tenth of the speed of others write one of this many records.
 const SLOW: usize = 10;
 
-/// Adds Python peers that bring records together by hand, and some that do not, each with the
-/// part of the work that it does: one of so many records.
+/// Adds Python peers that combine records by hand, and some that do not, each with the part of the
+/// work that it does: one of this many records.
 fn add_python(
     candidates: &mut Candidates,
     setting: &Setting,

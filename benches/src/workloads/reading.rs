@@ -1,4 +1,4 @@
-//! Reading from Zarr, beside everything else that reads the same.
+//! Reading from Zarr, compared with all other software that reads the same.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::candidates::raw_zarrs::{ZarrsReadAll, ZarrsSlices};
 use crate::candidates::simrecorder_store::{KEY, ReadAll, Slices, Store};
 use crate::comparison::Comparison;
 
-/// The Python package, for which reading has one way only.
+/// The Python package, which has only one way of reading.
 const PACKAGE: Peer = Peer::Simrecorder(How::ByKey);
 
 pub(super) fn read_all(setting: &Setting) -> Result<Comparison> {
@@ -47,10 +47,10 @@ pub(super) fn read_all(setting: &Setting) -> Result<Comparison> {
     .of_bytes(load.bytes()))
 }
 
-/// How many slices are read.
+/// The number of slices that are read.
 pub(super) const SLICES: usize = 50;
 
-/// The shape of the seed; its first axis is shorter when less is asked for.
+/// The shape of the seed; with less work, its first axis is shorter.
 pub(super) fn slice_shape(setting: &Setting) -> [usize; 4] {
     [
         setting.scaled(10).clamp(2, 10),

@@ -1,4 +1,4 @@
-//! Recording into Zarr, beside everything else that records.
+//! Recording into Zarr, compared with all other software that records.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(super) fn scalars_by_key(setting: &Setting) -> Result<Comparison> {
         Box::new(McapLog::new(&load, SLOW, memory)),
         Box::new(Hdf5Record::one_by_one(&load, 500, memory)),
     ];
-    // acquire-zarr takes 10 microseconds for each record, as it is made for frames.
+    // acquire-zarr takes 10 microseconds for each record, because it is made for frames.
     let by_hand = [
         (Peer::Simrecorder(How::ByKey), SLOW),
         (Peer::H5py, SLOW),

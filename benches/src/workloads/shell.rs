@@ -1,4 +1,5 @@
-//! `simrec`, beside the commands and scripts that one would use instead. Each is a process from its start to its end.
+//! `simrec`, compared with alternative commands and scripts. Each is a process, measured from start
+//! to end.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::comparison::Comparison;
 use crate::data::random_walk;
 use crate::programs;
 
-/// The series of the timeline that is exported and copied, besides the time.
+/// The number of series of the exported and copied timeline, without the time.
 const SERIES: usize = 10;
 
 pub(super) fn list(setting: &Setting) -> Result<Comparison> {
@@ -151,7 +152,7 @@ pub(super) fn convert(setting: &Setting) -> Result<Comparison> {
     .of_bytes(bytes))
 }
 
-/// Recordings with the same contents as `run.h5`, `run.mdb` and `run.zarr`, and what is asked about them.
+/// Recordings with the same contents as `run.h5`, `run.mdb` and `run.zarr`, and the task.
 #[derive(Clone)]
 struct Work {
     setting: Setting,
@@ -210,7 +211,7 @@ impl Work {
     }
 }
 
-/// A few records of each of many series.
+/// A few records in each of many series.
 fn many(recorder: &Recorder, keys: usize) -> Result<()> {
     let values = random_walk(10);
     for index in 0..keys {
@@ -222,7 +223,7 @@ fn many(recorder: &Recorder, keys: usize) -> Result<()> {
     Ok(())
 }
 
-/// A timeline of [`SERIES`] series with records of so many f64: scalars, if it is one.
+/// A timeline of [`SERIES`] series with records of `width` f64: scalars, if it is one.
 fn timeline(recorder: &Recorder, ticks: usize, width: usize) -> Result<()> {
     let mut net = recorder.timeline("net", Coordinate::new("time"))?;
     let names: Vec<_> = (0..SERIES).map(|i| format!("v_{i}")).collect();
@@ -238,7 +239,7 @@ fn timeline(recorder: &Recorder, ticks: usize, width: usize) -> Result<()> {
     Ok(net.finish()?)
 }
 
-/// A timeline of vectors to copy, and its bytes.
+/// A timeline of vectors to copy, and its size.
 fn vectors(setting: &Setting) -> Result<(Work, usize)> {
     let (ticks, width) = (setting.scaled(10_000), 100);
     let names = (0..SERIES).map(|i| format!("net/v_{i}"));

@@ -1,4 +1,4 @@
-//! Series that share their ticks: as a timeline, beside the same records in free-standing series.
+//! Series with common ticks: as a timeline, compared with the same records in independent series.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::comparison::Comparison;
 use crate::data::times;
 use crate::load::{Load, Numbers};
 
-/// The records of a run, of all series together.
+/// The number of records in a run, of all series together.
 const RECORDS: usize = 20_000_000;
 
-/// By tokens, beside typed handles.
+/// By tokens, compared with typed handles.
 pub(super) fn by_member<const SERIES: usize>(setting: &Setting) -> Result<Comparison> {
     Ok(compare(
         setting,
@@ -23,7 +23,7 @@ pub(super) fn by_member<const SERIES: usize>(setting: &Setting) -> Result<Compar
     ))
 }
 
-/// By names, beside keys.
+/// By names, compared with keys.
 pub(super) fn by_name<const SERIES: usize>(setting: &Setting) -> Result<Comparison> {
     Ok(compare(
         setting,
@@ -39,8 +39,8 @@ pub(super) fn with_frames(setting: &Setting) -> Result<Comparison> {
     Ok(compare(setting, &ticks, How::Keys, How::Names))
 }
 
-/// A million ticks of ten f64 and the time, by the Python package. Peers record the same in arrays that know nothing
-/// of each other.
+/// A million ticks of ten f64 and the time, with the Python package. Peers record the same in
+/// independent arrays.
 pub(super) fn from_python(setting: &Setting) -> Result<Comparison> {
     let count = setting.scaled(1_000_000);
     let names = ["time".to_owned()].into_iter();
@@ -80,7 +80,7 @@ fn scalars(setting: &Setting, series: usize) -> Arc<Ticks> {
     Arc::new(Ticks::new(series, ticks))
 }
 
-/// The yardstick are free-standing series.
+/// The reference are independent series.
 fn compare(setting: &Setting, ticks: &Arc<Ticks>, free: How, timeline: How) -> Comparison {
     let candidate = |how| Box::new(TicksInto::new(ticks, how, &setting.memory)) as _;
     let records = ticks.records();
