@@ -315,7 +315,7 @@ impl Recorder {
                         chunks=None, compression=None, fill_value=None))]
     #[expect(
         clippy::too_many_arguments,
-        reason = "all but three of them are by name in Python"
+        reason = "all but three of them are keyword arguments in Python"
     )]
     fn declare<'py>(
         &self,

@@ -184,7 +184,7 @@ impl Timeline {
                         attrs=None, chunks=None, compression=None, fill_value=None))]
     #[expect(
         clippy::too_many_arguments,
-        reason = "all but three of them are by name in Python"
+        reason = "all but three of them are keyword arguments in Python"
     )]
     fn declare<'py>(
         &self,

@@ -1,6 +1,6 @@
 //! What a managed server exposes to others: nothing, unless it was asked to.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 mod support;
 

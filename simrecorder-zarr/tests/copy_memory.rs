@@ -1,6 +1,6 @@
 //! The anonymous memory of a process that copies is bounded, whatever the size of the recording.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The anonymous memory of a process that records into Zarr stays within the bound.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 

@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// How long a request to end may wait, at most.
+/// The interval between two checks whether the program should end.
 const PAUSE: Duration = Duration::from_millis(50);
 
 const EXAMPLES: &str = "\
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<Exit> {
     output.flush()?;
     while !interrupt.is_requested() {
         if !server.is_running()? {
-            // It says why, if it ended with an error.
+            // If it ended with an error, this reports why.
             server.stop()?;
             let directory = args.directory.display();
             let message =

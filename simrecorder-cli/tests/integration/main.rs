@@ -1,5 +1,5 @@
 //! The tests of the program `simrec`, which run it on real recordings.
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 mod changing;
 mod checking;

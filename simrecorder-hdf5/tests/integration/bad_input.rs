@@ -1,7 +1,7 @@
 //! Bad input: each case gets an error that names operation, key and cause, and every earlier record
 //! remains readable.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! HDF5 keeps the promises that every backend makes.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Coordinates of files of xarray and of H5MD, and of timelines that other software reads.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::ndarray::s;
 use simrecorder_core::{ErrorKind, OpenMode, Recorder, View};

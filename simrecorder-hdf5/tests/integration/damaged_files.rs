@@ -1,7 +1,7 @@
 //! The HDF5 file and the journal of a recording are damaged in many ways, then read completely and
 //! appended to, in other processes: libhdf5 parses the file in the process.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Dimension names in other software: h5netcdf, netCDF4 and xarray pad arrays that share a name.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 

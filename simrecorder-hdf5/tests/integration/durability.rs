@@ -1,6 +1,6 @@
 //! Flushed records are synced, so that they survive a power failure.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::OpenMode;
 use simrecorder_hdf5::Hdf5DataStore;

@@ -1,6 +1,6 @@
 //! Creating and truncating a recording deletes only a recording or an empty file.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

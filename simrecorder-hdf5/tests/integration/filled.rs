@@ -1,6 +1,6 @@
 //! Series that begin with filled records: in the file, in other software, and after kills.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 

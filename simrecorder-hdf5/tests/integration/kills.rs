@@ -1,7 +1,7 @@
 //! Writers that are killed, or whose disk fails, at every single call that changes a file. h5py
 //! reads the remains.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::cell::OnceCell;
 use std::fs::{self, File};

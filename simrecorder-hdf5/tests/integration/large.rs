@@ -1,6 +1,6 @@
 //! Large data: a record larger than the memory bound, many keys, many records.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::{Compression, Durability, OpenMode, Recorder, RecorderOptions};
 use simrecorder_hdf5::Hdf5DataStore;

@@ -3,7 +3,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "helpers of tests, too, may panic and print"
+    reason = "test helpers may panic and print"
 )]
 
 use std::path::Path;

@@ -3,7 +3,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "helpers of tests, too, may panic"
+    reason = "test helpers may panic"
 )]
 
 use std::fs;

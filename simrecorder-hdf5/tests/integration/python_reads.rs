@@ -1,7 +1,7 @@
 //! Other programs open what the recorder wrote, without plugins: every kind and element type, bit
 //! for bit.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! What `verify` reports about damaged files, and what can still be read.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::io::Read;

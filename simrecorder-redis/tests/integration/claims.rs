@@ -4,7 +4,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "helpers of tests, too, may panic"
+    reason = "test helpers may panic"
 )]
 
 use crate::many_writers::{growing_file, start};

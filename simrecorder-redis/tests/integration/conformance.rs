@@ -1,6 +1,6 @@
 //! Recordings on a server keep the promises that every backend makes, in both encodings.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use crate::support;
 

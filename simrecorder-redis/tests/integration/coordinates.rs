@@ -1,6 +1,6 @@
 //! Coordinates of series whose first records were freed.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::{ErrorKind, Key, Recorder, Schema, View, prelude::*};
 use simrecorder_redis::RedisDataStore;

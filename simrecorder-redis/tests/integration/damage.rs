@@ -1,6 +1,6 @@
 //! Invalid data on a server causes errors only for operations that read it.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use crate::support;
 

@@ -1,7 +1,7 @@
 //! Whatever the server or the network does, there is a clear error in time, and earlier records
 //! remain.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use crate::support;
 

@@ -1,6 +1,6 @@
 //! Series that begin with filled records, on one server and in a cluster: freed, drained, and in Python.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::backend::SharedStore;
 use simrecorder_core::{

@@ -1,6 +1,6 @@
 //! Writers and servers that are killed at random moments lose no flushed records.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use crate::support;
 

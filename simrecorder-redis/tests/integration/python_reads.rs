@@ -1,7 +1,7 @@
 //! redis-py and pyarrow read every kind and element type, bit for bit, with the program in
 //! `docs/format.md`.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use crate::claims::{append, claim, declare};
 use crate::support;

@@ -1,6 +1,6 @@
 //! Other ways to reach servers: a cluster, sentinels, TLS.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use crate::support;
 

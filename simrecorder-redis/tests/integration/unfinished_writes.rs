@@ -1,6 +1,6 @@
 //! Servers that were killed while they wrote a commit to their append-only file.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::ops::Range;
 use std::path::Path;

@@ -279,7 +279,7 @@ impl ChunkFiles {
 impl OpenFile {
     /// Bytes of the file, which is `len` bytes long and does not change them; `None` if it cannot
     /// be mapped.
-    #[allow(unsafe_code, reason = "what is mapped must not change")]
+    #[allow(unsafe_code, reason = "mapped bytes must not change")]
     fn map(&self, range: Range<usize>, file_len: u64) -> Option<MappedBytes> {
         let mut map = self.map.lock();
         if map.as_ref().is_none_or(|map| map.len() < file_len) {

@@ -1,6 +1,6 @@
 //! Memory maps of chunk files, for reading.
 
-#![allow(unsafe_code, reason = "a map has no safe form")]
+#![allow(unsafe_code, reason = "a memory map has no safe wrapper")]
 
 use std::fs::File;
 use std::ops::{Deref, Range};

@@ -8,7 +8,7 @@
 
 #![cfg_attr(
     target_os = "linux",
-    allow(unsafe_code, reason = "these locks have no safe form")
+    allow(unsafe_code, reason = "these locks have no safe wrapper")
 )]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! Recordings in LMDB with chunks in files next to the database.
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Coordinates of arrays that xarray wrote, and of timelines that it reads.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::OpenMode;
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};

@@ -1,6 +1,6 @@
 //! Copies between Zarr recordings: chunks are copied unchanged.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,7 @@
 //! Cutting a series: no view returns other records than before, whatever is appended afterwards,
 //! and no order of changes in one commit loses or mixes records.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Files of recordings are damaged, then read completely and appended to, in other processes: LMDB
 //! maps its file and trusts its pages.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 use std::process::Command;

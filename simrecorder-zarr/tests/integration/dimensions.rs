@@ -1,6 +1,6 @@
 //! Names of dimensions in other software: xarray refuses a group in which one name has two lengths.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Creating and truncating a recording deletes only a recording or an empty folder.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;
@@ -170,7 +170,7 @@ fn truncating_leaves_an_lmdb_database_of_other_software_alone() {
         ZarrStorage::Lmdb,
         &["zarrs.mdb", "Zarr"],
     );
-    // Beside files of others, only those of LMDB are deleted.
+    // Next to files of other software, only the files of LMDB are deleted.
     let path = folder.path().join("notes.mdb");
     record(
         open(&path, ZarrStorage::Lmdb, OpenMode::CreateNew).unwrap(),
@@ -194,7 +194,7 @@ fn truncating_erases_a_recording_or_an_empty_folder() {
         record(open(&path, storage, OpenMode::Truncate).unwrap(), 1);
         record(open(&path, storage, OpenMode::Truncate).unwrap(), 2);
         assert_eq!(numbers(&path, storage), [2]);
-        // One that was created and not recorded to, and one that was flushed only.
+        // A recording without records, and one that was only flushed.
         drop(open(&path, storage, OpenMode::Truncate).unwrap());
         let store = open(&path, storage, OpenMode::Truncate).unwrap();
         let recorder = Recorder::new(store);

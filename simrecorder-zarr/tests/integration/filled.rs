@@ -1,6 +1,6 @@
 //! Series that begin with filled records: on the disk, in other software, and after damage and kills.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;
@@ -161,7 +161,7 @@ fn only_chunks_of_filled_records_may_be_missing() {
     }
 }
 
-/// Metadata that names more filled records than there are hides no others.
+/// Metadata with a wrong number of filled records hides no others.
 #[test]
 fn wrong_numbers_of_filled_records_do_not_panic() {
     for filled in ["0", "45", "18446744073709551615", "-1", "\"x\"", "null"] {

@@ -1,6 +1,6 @@
 //! The cost of a flush depends only on the new records.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::{Durability, OpenMode};
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};

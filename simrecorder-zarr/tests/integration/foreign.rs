@@ -1,6 +1,6 @@
 //! Directories of other Zarr software, and what other software sees of our recordings.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;

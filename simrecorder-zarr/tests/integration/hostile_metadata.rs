@@ -1,7 +1,7 @@
 //! Arbitrary metadata: each operation soon returns records or an error that names the key, and
 //! never panics, loops endlessly or aborts the process.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::ops::ControlFlow;

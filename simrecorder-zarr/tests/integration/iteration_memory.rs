@@ -1,6 +1,6 @@
 //! Iterating over a series takes bounded memory, however long the series is.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use simrecorder_core::Durability;
 use simrecorder_zarr::{ZarrDataStore, ZarrStorage};

@@ -4,7 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "helpers of tests, too, may panic"
+    reason = "test helpers may panic"
 )]
 
 use std::fs::{self};

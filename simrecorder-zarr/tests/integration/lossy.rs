@@ -1,7 +1,7 @@
 //! Lossy compression in Zarr: numbers are rounded before they are stored, as `ErrorBound::round`
 //! promises, whether they reach a chunk through the tail or directly.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;

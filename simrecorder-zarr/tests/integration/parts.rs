@@ -1,6 +1,6 @@
 //! The arrays with the parts of a ragged series are not keys.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::sync::Arc;
 

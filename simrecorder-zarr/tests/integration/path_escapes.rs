@@ -2,7 +2,7 @@
 //! writing.
 
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,7 +1,7 @@
 //! Several processes on one recording: readers that follow a writer, and writers that are
 //! killed.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Python opens what the recorder wrote: every kind and element type, bit for bit.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! Arrays that zarr-python and TensorStore wrote are read and, where it makes sense, appended to.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Removing and renaming keys, in addition to the promises of all backends.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! Recordings in directories that are replaced by others: the remains of the first are not mixed
 //! with the second.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Shards in directories: which series have them, which files exist, and how often they are synced.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::fs;
 use std::path::Path;

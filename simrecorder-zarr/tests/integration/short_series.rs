@@ -1,7 +1,7 @@
 //! A series that never filled a chunk is stored with its own length. It gets full chunks once it
 //! fills one, even while others read it.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 #![allow(clippy::print_stdout, reason = "the other process reads it")]
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! Hierarchies that zarr-python 2 wrote are read: in a directory, in a folder of LMDB and in a
 //! single file of LMDB.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, too, may panic")]
+#![allow(clippy::unwrap_used, reason = "test helpers may panic")]
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
     dead_code,
     unused_imports,
     clippy::unwrap_used,
-    reason = "each test file uses a part of it, and helpers of tests may panic"
+    reason = "each test file uses a part of it, and test helpers may panic"
 )]
 
 pub(crate) mod chunks;
