@@ -11,7 +11,7 @@ mod support;
 
 use support::memory::{
     assert_large_noise_takes_the_memory_of_one, assert_large_records_take_the_memory_of_one,
-    exceeded, exceeded_by_timeline,
+    assert_timeline_stays_within_the_bound, exceeded,
 };
 
 /// One test contains all cases, because they measure the whole process.
@@ -19,16 +19,31 @@ use support::memory::{
 fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
     let mut failures = Vec::new();
     for storage in [ZarrStorage::Lmdb, ZarrStorage::Directory] {
-        let create = |folder: &Path| {
-            let options = ZarrDataStore::options().mode(OpenMode::CreateNew);
-            let options = options.storage(storage).durability(Durability::Process);
-            options.open(folder.join("run")).unwrap()
-        };
-        let what = format!("{storage:?}");
-        failures.extend(exceeded(&what, create));
-        failures.extend(exceeded_by_timeline(&what, create));
+        let create = |folder: &Path| store_in(folder, storage);
+        failures.extend(exceeded(&format!("{storage:?}"), create));
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+fn store_in(folder: &Path, storage: ZarrStorage) -> ZarrDataStore {
+    let options = ZarrDataStore::options().mode(OpenMode::CreateNew);
+    let options = options.storage(storage).durability(Durability::Process);
+    options.open(folder.join("run")).unwrap()
+}
+
+#[test]
+fn memory_stays_within_the_bound_with_a_timeline_of_ten_thousand_series_in_lmdb() {
+    let test = "memory_stays_within_the_bound_with_a_timeline_of_ten_thousand_series_in_lmdb";
+    let create = |folder: &Path| store_in(folder, ZarrStorage::Lmdb);
+    assert_timeline_stays_within_the_bound(test, create);
+}
+
+#[test]
+fn memory_stays_within_the_bound_with_a_timeline_of_ten_thousand_series_in_a_directory() {
+    let test =
+        "memory_stays_within_the_bound_with_a_timeline_of_ten_thousand_series_in_a_directory";
+    let create = |folder: &Path| store_in(folder, ZarrStorage::Directory);
+    assert_timeline_stays_within_the_bound(test, create);
 }
 
 fn store(path: &Path, storage: ZarrStorage) -> ZarrDataStore {

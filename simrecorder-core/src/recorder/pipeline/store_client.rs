@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::barrier::BarrierKind;
 use super::commit_builder::CommitBuilder;
+use super::heap;
 use super::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
 use crate::recorder::buffer_pool::BufferPool;
@@ -12,6 +13,9 @@ use crate::recorder::status::{StoreState, StoreStatus};
 use crate::recorder::stop_flag::StopFlag;
 use crate::store::commit::{Batch, Change};
 use crate::store::data_store::DataStore;
+
+/// After commits of this many batches, freed memory is returned to the system.
+const TRIM_BATCHES: usize = 1000;
 
 /// A store with its name in the recorder. After a failed call, it gets only `close`.
 #[derive(Debug)]
@@ -125,6 +129,7 @@ impl StoreClient {
     pub(super) fn commit(&self, builder: CommitBuilder) {
         let records: u64 = builder.batches().map(|batch| batch.records.len()).sum();
         let batches: Vec<Arc<Batch>> = builder.batches().map(Arc::clone).collect();
+        let batch_count = batches.len();
         if self.has_failed() {
             drop(builder);
         } else {
@@ -140,6 +145,9 @@ impl StoreClient {
         // The last store that is done with a batch returns its buffer to the pool.
         for batch in batches.into_iter().filter_map(Arc::into_inner) {
             self.pool.give_back(batch.records.into_parts().0);
+        }
+        if batch_count >= TRIM_BATCHES {
+            heap::trim();
         }
     }
 
