@@ -1,9 +1,10 @@
 """Changes a file, or keeps it open, as other software may.
 
 Arguments, one of: `note PATH KEY JSON`, which puts JSON into the recorder's metadata of a node;
-`damage PATH DATASET INDEX`, which overwrites a chunk; `long PATH COUNT`, which creates a file with this many
-numbers; `huge PATH`, which creates one with records larger than any memory; `hold PATH MODE`, which opens the file until
-standard input ends; `refused PATH MODE`, which must not be able to open it.
+`damage PATH DATASET INDEX`, which overwrites a chunk; `long PATH COUNT`, which creates a file with
+this many numbers; `huge PATH`, which creates one with records larger than any memory; `hold PATH
+MODE`, which opens the file until standard input ends; `refused PATH MODE`, which must not be able
+to open it.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Writes files as other software does, and checks them after the recorder appended to them.
 
 Arguments: `write` or `check`, and the path of the folder; `unharmed` or `attributes`, and the path
-of a file that must have what the recorder knows nothing of; `sparse`, and the path of a file with
+of a file that must keep contents unknown to the recorder; `sparse`, and the path of a file with
 chunks that were never written.
 """
 
