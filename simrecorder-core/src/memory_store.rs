@@ -632,7 +632,7 @@ impl ArrayView for MemoryView {
         Ok(view.into())
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let tree = self.store.tree.get("read")?.read();
         let contents = tree.entries.get(&self.key).map(|entry| &entry.contents);
         match contents {

@@ -524,7 +524,7 @@ impl ArrayView for CountedView {
         ArrayView::refresh(&self.view)
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let counted = |node| match node {
             Some(Node::Series(view)) => Some(Node::Series(View::from(Arc::new(Self {
                 view,
@@ -532,7 +532,7 @@ impl ArrayView for CountedView {
             })))),
             other => other,
         };
-        let nodes = self.view.nodes_beside(keys)?;
+        let nodes = self.view.sibling_nodes(keys)?;
         Ok(nodes.into_iter().map(counted).collect())
     }
 

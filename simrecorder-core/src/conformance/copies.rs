@@ -311,7 +311,7 @@ pub fn copies_of_random_recordings_are_whole(harness: &dyn Harness) {
 }
 
 /// Records that are appended to a copy are after the copied ones.
-pub fn a_copy_goes_on_where_its_original_ended(harness: &dyn Harness) {
+pub fn a_copy_is_appended_to_where_its_original_ended(harness: &dyn Harness) {
     let original = original();
     let store = open(harness, OpenMode::CreateNew);
     copy(&original, &store);
@@ -335,7 +335,7 @@ pub fn a_copy_goes_on_where_its_original_ended(harness: &dyn Harness) {
 }
 
 /// Chunks and compression may be left to the target.
-pub fn a_copy_that_is_encoded_anew_holds_the_same(harness: &dyn Harness) {
+pub fn a_copy_that_is_encoded_again_holds_the_same(harness: &dyn Harness) {
     let original = original();
     let stores = [harness.another(), harness.another()];
     let [first, second] = [&stores[0], &stores[1]].map(|it| open(&**it, OpenMode::CreateNew));

@@ -176,7 +176,7 @@ pub fn a_series_begins_with_records_of_its_fill_value(harness: &dyn Harness) {
 }
 
 /// The series is declared and appended to in one commit, and reopened before each further commit.
-pub fn a_filled_series_goes_on_after_each_reopening(harness: &dyn Harness) {
+pub fn a_filled_series_is_appended_to_after_each_reopening(harness: &dyn Harness) {
     let store = open(harness, OpenMode::CreateNew);
     let mut changes = Vec::new();
     for series in series() {
@@ -284,7 +284,7 @@ pub fn a_hundred_million_filled_records_cost_nothing(harness: &dyn Harness) {
 }
 
 /// Cuts within the filled records, at their end, and after them; then appends other records.
-pub fn filled_series_are_cut_and_go_on(harness: &dyn Harness) {
+pub fn filled_series_are_cut_and_appended_to(harness: &dyn Harness) {
     for len in [0, 1, 8, 16, 20, FILLED, 22, 24, 30, 44] {
         for is_folded in [false, true] {
             let harness = harness.another();

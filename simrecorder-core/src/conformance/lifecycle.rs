@@ -357,10 +357,10 @@ pub fn a_second_writer_is_locked_out_or_may_write_too(harness: &dyn Harness) {
 }
 
 /// A reader sees flushed records while the recording is written.
-pub fn a_reader_beside_a_writer_sees_what_was_flushed(harness: &dyn Harness) {
+pub fn a_reader_sees_what_a_writer_has_flushed(harness: &dyn Harness) {
     create(harness);
     let writer = recorder(harness, OpenMode::Append);
-    if !harness.readers_beside_writer() {
+    if !harness.allows_concurrent_readers() {
         expect_error(harness.open(OpenMode::Read), ErrorKind::Locked, &["open"]);
         writer.close().unwrap();
         return;

@@ -150,7 +150,7 @@ pub fn lossy_numbers_keep_their_bound_and_never_change_again(harness: &dyn Harne
 }
 
 /// The bound also holds for records that are appended later.
-pub fn a_lossy_series_goes_on_after_reopening(harness: &dyn Harness) {
+pub fn a_lossy_series_is_appended_to_after_reopening(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare(&writer);
     record(&writer, 0..3);

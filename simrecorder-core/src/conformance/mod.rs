@@ -134,7 +134,7 @@ pub trait Harness: Debug + Send + Sync {
 
     /// Whether a recording can be opened read only while another store writes it. If not, that
     /// is `Locked`.
-    fn readers_beside_writer(&self) -> bool {
+    fn allows_concurrent_readers(&self) -> bool {
         true
     }
 
@@ -229,8 +229,8 @@ macro_rules! __conformance_cases {
             copies {
                 a_copy_holds_what_its_original_holds,
                 copies_of_random_recordings_are_whole,
-                a_copy_goes_on_where_its_original_ended,
-                a_copy_that_is_encoded_anew_holds_the_same,
+                a_copy_is_appended_to_where_its_original_ended,
+                a_copy_that_is_encoded_again_holds_the_same,
                 a_recording_is_copied_into_one_that_holds_other_keys,
                 a_part_of_a_recording_is_copied_alone,
                 a_copy_that_clashes_writes_nothing,
@@ -265,10 +265,10 @@ macro_rules! __conformance_cases {
             }
             filled {
                 a_series_begins_with_records_of_its_fill_value,
-                a_filled_series_goes_on_after_each_reopening,
+                a_filled_series_is_appended_to_after_each_reopening,
                 a_series_may_hold_nothing_but_filled_records,
                 a_hundred_million_filled_records_cost_nothing,
-                filled_series_are_cut_and_go_on,
+                filled_series_are_cut_and_appended_to,
                 filled_series_are_cut_in_the_commit_that_declares_them,
                 copies_of_filled_series_keep_their_filled_records,
                 filled_series_are_renamed_and_removed,
@@ -318,7 +318,7 @@ macro_rules! __conformance_cases {
                 a_closed_recorder_refuses_every_call,
                 what_was_committed_is_there_without_closing,
                 a_second_writer_is_locked_out_or_may_write_too,
-                a_reader_beside_a_writer_sees_what_was_flushed,
+                a_reader_sees_what_a_writer_has_flushed,
                 many_readers_may_be_open_at_once,
             }
             listing {
@@ -332,7 +332,7 @@ macro_rules! __conformance_cases {
             }
             lossy {
                 lossy_numbers_keep_their_bound_and_never_change_again,
-                a_lossy_series_goes_on_after_reopening,
+                a_lossy_series_is_appended_to_after_reopening,
             }
             model {
                 random_operations_give_what_memory_gives,
@@ -342,7 +342,7 @@ macro_rules! __conformance_cases {
                 a_region_is_read_into_a_buffer_of_its_size,
                 a_region_that_does_not_fit_is_refused,
                 records_are_read_in_blocks_of_any_size,
-                records_behind_the_last_one_are_refused,
+                records_after_the_last_one_are_refused,
                 iterating_gives_every_record_in_order,
                 reading_as_another_kind_or_type_is_refused,
                 casting_converts_as_rust_does,
@@ -402,13 +402,13 @@ macro_rules! __conformance_cases {
             }
             tails {
                 tails_are_read_before_and_after_they_are_folded,
-                appending_goes_on_across_many_reopenings,
-                a_series_goes_on_after_reopening_as_it_was_declared,
-                many_slow_series_beside_a_fast_one_are_whole,
+                appending_continues_across_many_reopenings,
+                a_series_is_appended_to_after_reopening_as_it_was_declared,
+                many_slow_series_next_to_a_fast_one_are_whole,
                 series_of_many_tiny_commits_are_whole,
                 flush_and_checkpoint_without_records_succeed,
-                a_series_is_cut_and_goes_on,
-                a_recorder_goes_back_and_goes_on,
+                a_series_is_cut_and_appended_to,
+                a_recorder_goes_back_and_continues,
                 series_of_all_kinds_are_cut,
                 cutting_what_is_no_series_is_an_error,
             }
@@ -438,7 +438,7 @@ macro_rules! __conformance_cases {
                 a_tick_that_is_incomplete_is_never_visible,
                 a_flush_completes_a_whole_tick,
                 a_tick_is_recorded_in_one_call_or_not_at_all,
-                a_timeline_goes_on_after_its_last_tick,
+                a_timeline_continues_after_its_last_tick,
                 a_rewound_timeline_has_each_tick_once,
                 timelines_with_one_coordinate_are_rewound_together,
                 stores_that_differ_are_cut_to_the_same_tick,
@@ -451,7 +451,7 @@ macro_rules! __conformance_cases {
                 a_required_value_that_is_missing_names_the_nearest_keys,
                 a_value_is_overwritten_by_one_of_any_type_and_shape,
                 a_value_is_overwritten_after_reopening,
-                values_of_all_types_stand_beside_each_other,
+                values_of_all_types_share_a_group,
                 large_values_come_back,
                 a_value_is_read_as_its_own_type_only,
             }

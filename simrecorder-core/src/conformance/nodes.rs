@@ -164,7 +164,7 @@ pub fn several_keys_are_looked_up_as_of_one_commit(harness: &dyn Harness) {
     });
     commit(&writer, changes).unwrap();
     let mut readers = vec![Arc::clone(&writer)];
-    if harness.readers_beside_writer() {
+    if harness.allows_concurrent_readers() {
         readers.push(open(harness, OpenMode::Read));
     }
     let keys = KEYS.map(key);

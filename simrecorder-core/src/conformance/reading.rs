@@ -159,7 +159,7 @@ pub fn records_are_read_in_blocks_of_any_size(harness: &dyn Harness) {
 }
 
 /// Ranges that end after the last record are refused before memory is allocated for them.
-pub fn records_behind_the_last_one_are_refused(harness: &dyn Harness) {
+pub fn records_after_the_last_one_are_refused(harness: &dyn Harness) {
     write_and_check(harness, fill, |recorder| {
         for key in KEYS {
             let view = recorder.get_all(key).unwrap();

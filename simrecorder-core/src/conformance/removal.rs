@@ -310,7 +310,7 @@ pub fn views_of_what_was_removed_show_no_other_records(harness: &dyn Harness) {
     writer.checkpoint().unwrap();
     views.extend(expected(&names));
     let reader = harness
-        .readers_beside_writer()
+        .allows_concurrent_readers()
         .then(|| open(harness, OpenMode::Read));
     if let Some(reader) = &reader {
         for (name, (_, records)) in names.iter().zip(expected(&names)) {

@@ -113,7 +113,7 @@ pub fn tails_are_read_before_and_after_they_are_folded(harness: &dyn Harness) {
 }
 
 /// Each reopening continues at the previous end, with tails of all lengths.
-pub fn appending_goes_on_across_many_reopenings(harness: &dyn Harness) {
+pub fn appending_continues_across_many_reopenings(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     declare_all(&writer);
     writer.close().unwrap();
@@ -141,7 +141,7 @@ pub fn appending_goes_on_across_many_reopenings(harness: &dyn Harness) {
 }
 
 /// Without another declaration, a series keeps its chunk policy.
-pub fn a_series_goes_on_after_reopening_as_it_was_declared(harness: &dyn Harness) {
+pub fn a_series_is_appended_to_after_reopening_as_it_was_declared(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     let schema = Schema::array::<u64>([2, 2])
         .with_chunk_policy(ChunkPolicy::records(CHUNK))
@@ -173,7 +173,7 @@ pub fn a_series_goes_on_after_reopening_as_it_was_declared(harness: &dyn Harness
 }
 
 /// Many slow series and a fast one: every flush has a little of each.
-pub fn many_slow_series_beside_a_fast_one_are_whole(harness: &dyn Harness) {
+pub fn many_slow_series_next_to_a_fast_one_are_whole(harness: &dyn Harness) {
     let writer = recorder(harness, OpenMode::CreateNew);
     for step in 0..30_u64 {
         for series in 0..20 {
@@ -277,7 +277,7 @@ pub fn flush_and_checkpoint_without_records_succeed(harness: &dyn Harness) {
 // ---- cutting -------------------------------------------------------------------------------
 
 /// Cuts within a chunk, at its border, to nothing, and to more than there is; then appends.
-pub fn a_series_is_cut_and_goes_on(harness: &dyn Harness) {
+pub fn a_series_is_cut_and_appended_to(harness: &dyn Harness) {
     let schema = Schema::scalar::<u64>().with_chunk_policy(ChunkPolicy::records(CHUNK));
     let store = open(harness, OpenMode::CreateNew);
     commit(&store, vec![declare("n", schema)]).unwrap();
@@ -347,7 +347,7 @@ pub fn series_of_all_kinds_are_cut(harness: &dyn Harness) {
 }
 
 /// A recorder cuts its series to an earlier record, even those that it has not used yet.
-pub fn a_recorder_goes_back_and_goes_on(harness: &dyn Harness) {
+pub fn a_recorder_goes_back_and_continues(harness: &dyn Harness) {
     for options in [inline(), RecorderOptions::new()] {
         let harness = &*harness.another();
         let writer = Recorder::with_options(open(harness, OpenMode::CreateNew), options.clone());

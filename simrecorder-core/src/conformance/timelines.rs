@@ -226,7 +226,7 @@ pub fn a_tick_is_recorded_in_one_call_or_not_at_all(harness: &dyn Harness) {
 }
 
 /// After a handle was finished, and after the recording was closed.
-pub fn a_timeline_goes_on_after_its_last_tick(harness: &dyn Harness) {
+pub fn a_timeline_continues_after_its_last_tick(harness: &dyn Harness) {
     let mut steps = 0_u64;
     for more in [1, 7, 1, 20, 3] {
         let mode = if steps == 0 {
@@ -398,7 +398,7 @@ pub fn readers_see_whole_ticks_at_any_moment(harness: &dyn Harness) {
             done.store(true, Ordering::Release);
         });
         let reader = harness
-            .readers_beside_writer()
+            .allows_concurrent_readers()
             .then(|| recorder(harness, OpenMode::Read));
         let mut longest = 0;
         while !done.load(Ordering::Acquire) {

@@ -66,7 +66,7 @@ pub fn a_value_is_overwritten_after_reopening(harness: &dyn Harness) {
 }
 
 /// Values of every type do not affect each other.
-pub fn values_of_all_types_stand_beside_each_other(harness: &dyn Harness) {
+pub fn values_of_all_types_share_a_group(harness: &dyn Harness) {
     write_and_check(
         harness,
         |recorder| {

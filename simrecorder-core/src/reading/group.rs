@@ -224,12 +224,12 @@ impl ArrayView for GroupedView {
         self.view.refresh()
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let known: Option<Vec<_>> = keys
             .iter()
             .map(|key| self.coordinates.get(key).cloned())
             .collect();
-        known.map_or_else(|| self.view.nodes_beside(keys), Ok)
+        known.map_or_else(|| self.view.sibling_nodes(keys), Ok)
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

@@ -288,8 +288,8 @@ impl ArrayView for SelectedView {
         }))
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        self.parent.nodes_beside(keys)
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.parent.sibling_nodes(keys)
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

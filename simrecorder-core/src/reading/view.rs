@@ -136,8 +136,8 @@ impl ArrayView for View {
         self.0.refresh()
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        self.0.nodes_beside(keys)
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.0.sibling_nodes(keys)
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

@@ -99,7 +99,7 @@ pub trait ArrayView: fmt::Debug + Send + Sync {
     /// - Nothing at a key: `None`. Otherwise as for [`DataStore::nodes`](crate::DataStore::nodes).
     /// - Records of the view were cut off, or their series removed: `OutOfBounds`. They were freed:
     ///   `NotFound`.
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>>;
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>>;
 
     /// Returns a handle to this view.
     fn to_arc(&self) -> Arc<dyn ArrayView>;

@@ -162,8 +162,8 @@ impl ArrayView for DamagedView {
         ArrayView::refresh(&self.view)
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        self.view.nodes_beside(keys)
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.view.sibling_nodes(keys)
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

@@ -110,7 +110,7 @@ fn check_reader(session: &Session, step: u64) {
 }
 
 /// Continues as another process would.
-pub(super) fn go_on(session: &mut Session) -> Result<()> {
+pub(super) fn resume(session: &mut Session) -> Result<()> {
     if session.committed.is_none() && !session.path.exists() {
         return session.create();
     }
@@ -139,7 +139,7 @@ fn a_kill_at_any_step_loses_no_commit() {
                 assert!(!is_being_copied(&session.path), "after {step} steps");
             }
             fault::plan(u64::MAX, fault);
-            go_on(&mut session).unwrap();
+            resume(&mut session).unwrap();
             assert!(!is_being_copied(&session.path), "after {step} steps");
             session.check();
             finish(&mut session);
@@ -165,14 +165,14 @@ fn a_kill_while_a_file_is_opened_again_loses_no_commit() {
                 if again % 2 == 0 {
                     let _ = session.look();
                 }
-                let opened = go_on(&mut session);
+                let opened = resume(&mut session);
                 let met_again = fault::clear();
                 fault::plan(u64::MAX, fault);
                 session.log = None;
                 if opened.is_err() {
                     check_reader(&session, step);
                 }
-                go_on(&mut session).unwrap();
+                resume(&mut session).unwrap();
                 session.check();
                 session.apply(&Op::Close).unwrap();
                 fault::clear();

@@ -349,7 +349,7 @@ fn a_kill_at_any_step_leaves_a_file_that_libhdf5_reads() {
                 (committed..=committed + 1).contains(&found),
                 "{found} of {committed} after {step} steps"
             );
-            assert_eq!(go_on(&path), found);
+            assert_eq!(resume(&path), found);
             assert_eq!(plain_commits(&path), Some(found + 1));
             if !met {
                 assert!(step > 70, "{step}");
@@ -360,7 +360,7 @@ fn a_kill_at_any_step_leaves_a_file_that_libhdf5_reads() {
 }
 
 /// Opens a file, adds a commit and closes it. Returns the previous number of commits.
-fn go_on(path: &Path) -> u64 {
+fn resume(path: &Path) -> u64 {
     let log = LoggedFile::append(path, Durability::Process, &mut |_, _| Ok(())).unwrap();
     if log.file_id().is_none() {
         log.set_file_id(ID).unwrap();
@@ -414,12 +414,12 @@ fn recording_continues_after_a_full_disk() {
 }
 
 #[test]
-fn files_of_other_software_are_gone_on_with() {
+fn files_of_other_software_are_appended_to() {
     use H5F_libver_t::{H5F_LIBVER_EARLIEST, H5F_LIBVER_V18, H5F_LIBVER_V110};
     for low in [H5F_LIBVER_EARLIEST, H5F_LIBVER_V18, H5F_LIBVER_V110] {
         let (_folder, path) = in_folder();
         make_empty_with(&path, low);
-        assert_eq!(go_on(&path), 0);
+        assert_eq!(resume(&path), 0);
         let log = LoggedFile::append(&path, Durability::Power, &mut |_, _| Ok(())).unwrap();
         assert_eq!(log.file_id(), None);
         log.set_file_id(ID).unwrap();
@@ -436,7 +436,7 @@ fn files_of_other_software_are_gone_on_with() {
         drop(log);
         // The writer was killed.
         assert_eq!(plain_commits(&path), Some(2));
-        assert_eq!(go_on(&path), 3);
+        assert_eq!(resume(&path), 3);
         assert_eq!(plain_commits(&path), Some(4));
     }
 }
@@ -458,7 +458,7 @@ fn a_file_of_a_writer_that_was_killed_without_a_journal_is_opened() {
     log.commit(b"").unwrap();
     log.close().unwrap();
     assert_eq!(plain_commits(&path), Some(0));
-    assert_eq!(go_on(&path), 0);
+    assert_eq!(resume(&path), 0);
     assert_eq!(plain_commits(&path), Some(1));
 }
 
@@ -476,8 +476,8 @@ fn a_superblock_after_a_user_block_is_found() {
     bytes[512 + 28..512 + 36].copy_from_slice(&end.to_le_bytes());
     super::superblock::tests::set_checksum(&mut bytes[512..]);
     fs::write(&path, &bytes).unwrap();
-    assert_eq!(go_on(&path), 0);
-    assert_eq!(go_on(&path), 1);
+    assert_eq!(resume(&path), 0);
+    assert_eq!(resume(&path), 1);
     assert_eq!(plain_commits(&path), Some(2));
     assert_eq!(fs::read(&path).unwrap()[..512], [7; 512]);
 }
@@ -525,7 +525,7 @@ fn links_to_other_files_are_not_followed() {
     let (_folder, path) = in_folder();
     let other = path.with_extension("other");
     make_empty(&other).unwrap();
-    assert_eq!(go_on(&other), 0);
+    assert_eq!(resume(&other), 0);
     let other_name = CString::new(other.to_str().unwrap()).unwrap();
     let log = create(&path);
     let file = open_hdf5(&log).unwrap();

@@ -124,11 +124,11 @@ impl Disk {
     /// order.
     fn leave(&self, folder: &Path, keep: &mut dyn FnMut() -> bool) {
         let (mut files, mut names) = (self.files.clone(), self.names.clone());
-        let mut names_go_on = true;
+        let mut names_continue = true;
         for change in &self.pending {
             if let Noted::Name(..) = change {
-                names_go_on &= keep();
-                if !names_go_on {
+                names_continue &= keep();
+                if !names_continue {
                     continue;
                 }
             } else if !keep() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use simrecorder_core::ErrorKind;
 
-use super::crash_tests::{go_on, ops};
+use super::crash_tests::{ops, resume};
 use super::fault::{self, Fault};
 use super::logged_file::LoggedFile;
 use super::session_tests::{Op, Session, content};
@@ -152,7 +152,7 @@ fn readers_keep_their_commit_when_a_writer_is_killed() {
                 });
             }
             let met = fault::clear();
-            go_on_otherwise(&mut watched);
+            resume_otherwise(&mut watched);
             fault::watch(None);
             fault::clear();
             if !met {
@@ -199,10 +199,10 @@ fn readers_of_a_first_commit_that_was_taken_back_notice_the_next_writer() {
 }
 
 /// Lets another writer continue with other contents.
-fn go_on_otherwise(watched: &mut WatchedJournal) {
+fn resume_otherwise(watched: &mut WatchedJournal) {
     watched.session.log = None;
     fault::plan(u64::MAX, Fault::Kill);
-    go_on(&mut watched.session).unwrap();
+    resume(&mut watched.session).unwrap();
     for value in 0..3 {
         for op in [
             Op::Grow {

@@ -393,7 +393,7 @@ fn series_that_are_not_in_the_file_yet_are_nodes_like_others() {
 }
 
 #[test]
-fn a_short_series_is_cut_and_gone_on_with() {
+fn a_short_series_is_cut_and_appended_to() {
     let (_folder, path) = folder();
     let start = recorder(&path, OpenMode::CreateNew);
     declare_kinds(&start);

@@ -173,7 +173,7 @@ impl ArrayView for RedisView {
         )))
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let keyspace = &self.reader.keyspace;
         let check = || {
             // Read the series last: in a cluster, everything that it still has now, it also had

@@ -231,7 +231,7 @@ fn a_server_that_is_killed_and_syncs_every_second_loses_and_doubles_nothing() {
 }
 
 #[test]
-fn a_series_that_the_server_acknowledged_and_lost_is_gone_on_with() {
+fn a_series_that_the_server_acknowledged_and_lost_is_appended_to() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), None, RedisSync::EverySecond);
     let (url, port) = (server.url().to_owned(), server.port());

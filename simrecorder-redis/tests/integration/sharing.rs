@@ -72,7 +72,7 @@ fn recordings_of_one_server_are_kept_apart_by_name_and_database() {
 }
 
 #[test]
-fn settings_of_a_recording_stand_in_the_database() {
+fn settings_of_a_recording_are_stored_in_the_database() {
     let url = new_run();
     let store = RedisDataStore::options()
         .mode(OpenMode::CreateNew)

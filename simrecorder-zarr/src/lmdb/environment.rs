@@ -207,9 +207,9 @@ impl Environment {
             return Ok(());
         }
         let access = gate.access;
-        let result = self.open_anew(&mut gate, &[Access::ReadWrite], 0);
+        let result = self.open_again(&mut gate, &[Access::ReadWrite], 0);
         if result.is_err() {
-            self.open_anew(&mut gate, &[access], 0)?;
+            self.open_again(&mut gate, &[access], 0)?;
         }
         result
     }
@@ -259,10 +259,10 @@ impl Environment {
             return Ok(());
         }
         let access = gate.access;
-        self.open_anew(&mut gate, &[access], at_least)
+        self.open_again(&mut gate, &[access], at_least)
     }
 
-    fn open_anew(&self, gate: &mut Gate, access: &[Access], at_least: usize) -> Result<()> {
+    fn open_again(&self, gate: &mut Gate, access: &[Access], at_least: usize) -> Result<()> {
         gate.open = None;
         let map_size = gate.map_size.max(at_least);
         let (open, access, map_size) = open(&self.folder, &self.id, access, map_size)?;
@@ -482,7 +482,7 @@ impl Environment {
 
     #[cfg(test)]
     pub(super) fn set_access(&self, access: Access) {
-        self.open_anew(&mut self.gate.write(), &[access], 0)
+        self.open_again(&mut self.gate.write(), &[access], 0)
             .unwrap();
     }
 

@@ -261,7 +261,7 @@ impl<S: ColumnStore> ArrayView for SeriesView<S> {
         }
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         let nodes = S::nodes(&self.store, keys)?;
         // Rows that exist now existed when the nodes were looked up.
         let column = self.columns.records();

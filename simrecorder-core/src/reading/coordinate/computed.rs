@@ -188,8 +188,8 @@ impl ArrayView for ComputedCoordinate {
         })
     }
 
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
-        self.of.nodes_beside(keys)
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+        self.of.sibling_nodes(keys)
     }
 
     fn to_arc(&self) -> Arc<dyn ArrayView> {

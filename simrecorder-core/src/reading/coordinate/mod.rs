@@ -303,7 +303,7 @@ impl<'a> Axis<'a> {
         let Some(key) = group.join(name).ok().filter(|key| key.name() == name) else {
             return Ok(None);
         };
-        let mut nodes = self.view.nodes_beside(&[group, key.clone()])?.into_iter();
+        let mut nodes = self.view.sibling_nodes(&[group, key.clone()])?.into_iter();
         let (group, node) = (nodes.next().flatten(), nodes.next().flatten());
         let mut is_sorted =
             group.is_some_and(|group| timeline_of(group.attributes()) == Some(name));

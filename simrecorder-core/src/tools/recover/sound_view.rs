@@ -114,7 +114,7 @@ impl ArrayView for SoundView {
     }
 
     /// Groups have them: the coordinates of a view that leaves records out are not those of its series.
-    fn nodes_beside(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
+    fn sibling_nodes(&self, keys: &[Key]) -> Result<Vec<Option<Node>>> {
         Ok(vec![None; keys.len()])
     }
 
