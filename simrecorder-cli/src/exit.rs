@@ -87,8 +87,9 @@ impl From<clap::Error> for Failure {
         match error.kind() {
             // A build with this command does not get here.
             _ if matches!(unknown, Some(ContextValue::String(name)) if name == "serve") => {
-                let message = "this program was built without 'serve'; build it again with \
-                               '--features serve', after 'npm ci && npm run build' in web/";
+                let message = "this program was built without 'serve'; in a clone, run \
+                               '(cd web && npm ci && npm run build)' and \
+                               'cargo install --path simrecorder-cli --features serve'";
                 Self::Usage(message.to_owned())
             }
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Help(text),

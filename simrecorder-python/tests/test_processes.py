@@ -291,6 +291,29 @@ INTERRUPTED = """
 """
 
 
+def test_ctrl_c_while_numpy_is_imported_is_a_keyboard_interrupt():
+    program = """
+        import os, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        class Interrupting:
+            def find_spec(self, name, path=None, target=None):
+                if name == "numpy.linalg":
+                    os.kill(os.getpid(), signal.SIGINT)
+
+        sys.meta_path.insert(0, Interrupting())
+        try:
+            import simrecorder
+            with simrecorder.create("run.mdb") as recorder:
+                recorder.record("v", 1.5)
+        except KeyboardInterrupt:
+            print("interrupted")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "interrupted\n", done.stderr
+
+
 def test_ctrl_c_ends_a_long_flush_and_nothing_is_lost():
     done = run(
         INTERRUPTED

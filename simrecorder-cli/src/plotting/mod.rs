@@ -143,7 +143,8 @@ fn only_one(sources: &[Source], form: Form, axes: usize) -> Result<&Source> {
             .to_possible_value()
             .map_or_else(String::new, |value| value.get_name().to_owned());
         return Err(refuse(&format!(
-            "a plot as {name} shows one series; {} were given",
+            "a plot as {name} shows one series, and {} were given; plot one, or lines of their elements, as in \
+             'KEY[:, 3]'",
             sources.len()
         ))
         .into());

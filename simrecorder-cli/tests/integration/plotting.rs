@@ -218,7 +218,7 @@ fn what_cannot_be_plotted_is_named_and_leaves_no_file() {
     );
     failed(
         &["net/v", "net/rate", "--as", "heat-map"],
-        "a plot as heat-map shows one series; 2 were given",
+        "a plot as heat-map shows one series, and 2 were given; plot one",
     );
     failed(
         &["field", "--as", "lines"],

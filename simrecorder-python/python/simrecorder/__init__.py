@@ -16,6 +16,9 @@
 
 import atexit
 
+# The extension module needs it: if a first record imported it there, Ctrl-C meanwhile would be a panic.
+import numpy  # noqa: F401
+
 from ._errors import (
     AccessError,
     BufferFullError,
