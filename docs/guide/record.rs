@@ -17,7 +17,7 @@ fn main() -> simrecorder::Result<()> {
     let mut u: Vec<f64> = (0..51).map(|i| f64::from((20..=30).contains(&i))).collect();
     for step in 0..1000 {
         let time = 0.01 * f64::from(step);
-        rod.advance(time)?; // begins a tick
+        rod.advance(time)?; // ends a tick and begins the next
         rod.record("middle", u[25])?;
         if step % 100 == 0 {
             profile.advance(time)?;

@@ -346,7 +346,7 @@ fn choose_format(
         {
             refuse(
                 ErrorKind::NotFound,
-                "check the path, or start the program that creates it",
+                "check the path, or create the recording first, with create()",
             )
         }
         _ => {
