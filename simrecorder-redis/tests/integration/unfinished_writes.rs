@@ -40,8 +40,10 @@ fn kill(server: RedisServer) {
 fn places_in_last_transaction(file: &[u8]) -> Vec<usize> {
     let begins = |at: &usize, command: &[u8]| file[*at..].starts_with(command);
     let mut places = 0..file.len();
+    // After it, the writer notes that it closed the recording.
+    let last = places.rfind(|at| begins(at, b"*1\r\n$4\r\nEXEC\r\n"));
     let first = places.rfind(|at| begins(at, b"*1\r\n$5\r\nMULTI\r\n"));
-    let commands = (first.unwrap()..file.len()).filter(|at| begins(at, b"*"));
+    let commands = (first.unwrap()..=last.unwrap()).filter(|at| begins(at, b"*"));
     commands.flat_map(|at| [at, at + 9]).collect()
 }
 
