@@ -56,6 +56,19 @@ pub struct RedisWriter {
 }
 
 /// The state of a writer, in [`RedisWriter::state`].
+///
+/// ```
+/// use simrecorder_core::DataStore;
+/// use simrecorder_redis::{RedisDataStore, RedisWriterState};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// let store = RedisDataStore::launch(folder.path())?;
+/// store.close()?;
+/// let writers = store.writers()?;
+/// let lost = writers.iter().filter(|writer| writer.state == Some(RedisWriterState::Lost));
+/// assert_eq!(lost.count(), 0);
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RedisWriterState {

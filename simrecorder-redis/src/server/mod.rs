@@ -36,6 +36,15 @@ const PAUSE: Duration = Duration::from_millis(5);
 const PORTS: usize = 8;
 
 /// When a server syncs its append-only file; set with [`RedisServerOptions::sync`].
+///
+/// ```
+/// use simrecorder_redis::{RedisServer, RedisSync};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// // Each commit is on the disk when it returns.
+/// let server = RedisServer::options().sync(RedisSync::Always).start(folder.path())?;
+/// # Ok::<(), simrecorder_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RedisSync {
