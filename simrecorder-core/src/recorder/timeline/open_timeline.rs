@@ -81,12 +81,12 @@ impl OpenTimeline {
             && self.slots.stage(next, COORDINATE, coordinate);
         if is_begun {
             open.begin(next);
-            (self.tick, self.staged, self.next) = (next, 0, 0);
+            self.begin(next);
         }
         is_begun
     }
 
-    /// Notes that a tick began under the lock.
+    /// Notes that a tick began.
     #[inline(always)]
     pub(super) fn begin(&mut self, number: u64) {
         (self.tick, self.staged, self.next) = (number, 0, 0);
@@ -130,38 +130,41 @@ impl OpenTimeline {
         number
     }
 
+    /// Stages a scalar of the open tick; `false` if it needs more.
+    #[inline(always)]
+    fn stage(&mut self, member: u32, value: &impl IntoValue) -> bool {
+        let named = &self.names[member as usize];
+        let is_staged = match (value.as_scalar(), named.index) {
+            (Some(scalar), Some(index)) if named.staged == Some(scalar.dtype) => {
+                let tick = self.buffer.open_tick.number();
+                self.slots.stage(tick, index, scalar)
+            }
+            _ => false,
+        };
+        self.staged += usize::from(is_staged);
+        is_staged
+    }
+
     #[inline(always)]
     pub(super) fn push(&mut self, member: u32, value: &impl IntoValue) -> Result<()> {
-        let parts = self.parts.get("record")?;
-        let named = &self.names[member as usize];
-        if let (Some(scalar), Some(index)) = (value.as_scalar(), named.index)
-            && named.staged == Some(scalar.dtype)
-            && !parts.fast_path.is_stopped()
-            && self
-                .slots
-                .stage(self.buffer.open_tick.number(), index, scalar)
-        {
-            self.staged += 1;
+        let is_stopped = self.parts.get("record")?.fast_path.is_stopped();
+        if !is_stopped && self.stage(member, value) {
             return Ok(());
         }
         self.push_any(member, value)
     }
 
     pub(super) fn push_at_once(&mut self, member: u32, value: &impl IntoValue) -> Result<bool> {
-        let parts = self.parts.get("record")?;
-        let named = &self.names[member as usize];
-        let Some(index) = named.index.filter(|_| !parts.fast_path.is_stopped()) else {
+        if self.parts.get("record")?.fast_path.is_stopped() {
             return Ok(false);
-        };
-        if let Some(scalar) = value.as_scalar()
-            && named.staged == Some(scalar.dtype)
-            && self
-                .slots
-                .stage(self.buffer.open_tick.number(), index, scalar)
-        {
-            self.staged += 1;
+        }
+        if self.stage(member, value) {
             return Ok(true);
         }
+        let named = &self.names[member as usize];
+        let Some(index) = named.index else {
+            return Ok(false);
+        };
         let record = value.as_record();
         let record = record.map_err(|e| self.in_operation("record", &named.name, e))?;
         Ok(self.buffer.try_push(index, &record))
