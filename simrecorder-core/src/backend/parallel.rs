@@ -2,10 +2,12 @@
 //!
 //! They form a separate pool, because a forked child inherits rayon's pool of the process without its threads.
 
+use std::io;
+
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::fork::PerProcess;
+use super::fork::{PerProcess, check_threads_start};
 use crate::error::Result;
 
 static POOL: PerProcess<Option<ThreadPool>> = PerProcess::new(start);
@@ -13,7 +15,8 @@ static POOL: PerProcess<Option<ThreadPool>> = PerProcess::new(start);
 /// Starts one thread for each processor, or as many as `RAYON_NUM_THREADS` says; `None` if the system starts none.
 fn start() -> Option<ThreadPool> {
     let pool = ThreadPoolBuilder::new().thread_name(|index| format!("simrecorder-read-{index}"));
-    pool.build()
+    check_threads_start()
+        .and_then(|()| pool.build().map_err(io::Error::other))
         .inspect_err(|error| tracing::warn!(%error, "no threads could be started for reading; one thread reads everything"))
         .ok()
 }

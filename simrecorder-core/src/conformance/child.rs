@@ -2,10 +2,12 @@
 
 #![allow(unsafe_code, reason = "forks and signals have no safe form")]
 
-use std::io::{PipeReader, Read, Write, pipe};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
+
+use crate::backend::fork::check_threads_start;
 
 /// How long a child may take. It is far more than any child needs, so a child that takes longer hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,9 +35,27 @@ pub enum Ending {
 impl ForkedChild {
     /// Forks, and does `work` in the child, which then ends.
     ///
+    /// A child in which threads of the standard library do not start is replaced by another, so `work` may start some.
+    ///
     /// # Panics
     /// If the system forks no process.
     pub fn start(ending: Ending, work: impl FnOnce()) -> Self {
+        let mut work = Some(work);
+        loop {
+            let mut child = Self::start_once(ending, |output| {
+                if check_threads_start().is_ok() {
+                    output.write_all(&[0]).unwrap();
+                    work.take().unwrap()();
+                }
+            });
+            if child.output.read_exact(&mut [0]).is_ok() {
+                return child;
+            }
+        }
+    }
+
+    /// Forks, and does `work` in the child, whatever the threads of this process do; see [`start`](Self::start).
+    pub(crate) fn start_once(ending: Ending, work: impl FnOnce(&mut PipeWriter)) -> Self {
         let (output, mut input) = pipe().unwrap();
         // SAFETY: the child does only what this library supports in a child, and ends here.
         match unsafe { libc::fork() } {
@@ -44,7 +64,7 @@ impl ForkedChild {
                 // Ends a child that hangs after its parent has gone.
                 // SAFETY: it changes nothing else.
                 unsafe { libc::alarm(2 * PATIENCE.as_secs() as libc::c_uint) };
-                let code = match catch_unwind(AssertUnwindSafe(work)) {
+                let code = match catch_unwind(AssertUnwindSafe(|| work(&mut input))) {
                     Ok(()) => 0,
                     Err(panic) => {
                         let text = panic.downcast_ref::<String>().map(String::as_str);

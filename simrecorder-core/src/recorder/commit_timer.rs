@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::backend::fork::check_threads_start;
 use crate::backend::sync::{Condvar, Mutex, MutexGuard};
 
 use super::buffers::Buffers;
@@ -57,7 +58,7 @@ impl CommitTimer {
         let thread = is_needed.then(|| {
             let stopped = Arc::clone(&stopped);
             let timer = std::thread::Builder::new().name("simrecorder-timer".into());
-            timer.spawn(move || run(commits, &stopped))
+            check_threads_start().and_then(|()| timer.spawn(move || run(commits, &stopped)))
         });
         let thread = thread.and_then(|thread| {
             if let Err(error) = &thread {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
 use bytes::Bytes;
+use simrecorder_core::backend::fork::check_threads_start;
 use simrecorder_core::backend::{Position, Sealed, folder_of, generation, sync_directory};
 use simrecorder_core::{Durability, Error, ErrorKind, Result};
 
@@ -136,7 +137,8 @@ impl Disk {
         // Dedicated threads: a pool's thread would run other tasks of the pool while it waits. If
         // such a task were another commit, it would wait for a lock that its own thread holds.
         thread::scope(|scope| {
-            let helpers: Vec<_> = (1..WRITERS.min(items.len()))
+            let helpers = check_threads_start().map_or(1, |()| WRITERS.min(items.len()));
+            let helpers: Vec<_> = (1..helpers)
                 .filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
                 .collect();
             let own = work();

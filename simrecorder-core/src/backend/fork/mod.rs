@@ -18,6 +18,7 @@
 
 mod descriptors;
 mod per_process;
+mod threads;
 mod uninterrupted;
 
 use std::mem::ManuallyDrop;
@@ -25,6 +26,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub use descriptors::NotInherited;
 pub use per_process::PerProcess;
+pub use threads::check_threads_start;
 pub use uninterrupted::uninterrupted;
 
 use crate::error::{Error, ErrorKind, Result};

@@ -1,15 +1,20 @@
 //! The values, locks and descriptors of a parent in its child.
 
+use std::error::Error;
 use std::fs::OpenOptions;
-use std::io::{Read, pipe};
+use std::io::{PipeWriter, Read, pipe};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::{PerProcess, ProcessLocal, uninterrupted};
 use crate::backend::sync::Mutex;
-use crate::backend::{Lock, lock_file};
+use crate::backend::{Lock, lock_file, parallel};
 use crate::conformance::child::{Ending, ForkedChild};
 use crate::error::ErrorKind;
+use crate::memory_store::InMemoryDataStore;
+use crate::recorder::Recorder;
 
 #[test]
 fn a_child_neither_uses_nor_drops_a_value_of_its_parent() {
@@ -90,6 +95,36 @@ fn a_fork_waits_for_uninterrupted_work() {
             .finish();
         }
         ends.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_child_that_is_forked_while_a_thread_starts_or_ends_does_not_hang() {
+    let record = |_: &mut PipeWriter| {
+        let recorder = Recorder::new(Arc::new(InMemoryDataStore::new()));
+        if let Err(error) = recorder.record("n", 1).and_then(|()| recorder.flush()) {
+            let text = format!("{error}: {:?}", error.source());
+            assert!(
+                text.contains("inline mode") && text.contains("fork again"),
+                "{text}"
+            );
+        }
+        // On this thread, if no others start.
+        assert_eq!(parallel::map(vec![1, 2, 3], Ok).unwrap(), [1, 2, 3]);
+    };
+    let start = Instant::now();
+    let is_running = || start.elapsed() < Duration::from_secs(3);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while is_running() {
+                    thread::spawn(|| ()).join().unwrap();
+                }
+            });
+        }
+        while is_running() {
+            ForkedChild::start_once(Ending::AtOnce, record).finish();
+        }
     });
 }
 

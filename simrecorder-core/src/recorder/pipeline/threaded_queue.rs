@@ -12,6 +12,7 @@ use super::queued_change::QueuedChange;
 use super::store_client::StoreClient;
 use super::sync::thread::{self, JoinHandle};
 use super::sync::{Condvar, Mutex, MutexGuard};
+use crate::backend::fork::check_threads_start;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::commit::Change;
 
@@ -184,9 +185,9 @@ impl SharedQueue {
     fn start_threads(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>> {
         let start = |what: &str, work: fn(&Self)| {
             let shared = Arc::clone(self);
-            thread::Builder::new()
-                .name(format!("simrecorder-{what}"))
-                .spawn(move || work(&shared))
+            let thread = thread::Builder::new().name(format!("simrecorder-{what}"));
+            check_threads_start()
+                .and_then(|()| thread.spawn(move || work(&shared)))
                 .map_err(|e| {
                     let message =
                         "the system could not start a thread for the store; use inline mode";

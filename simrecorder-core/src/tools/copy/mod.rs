@@ -15,6 +15,7 @@ pub use progress::CopyProgress;
 use progress::{cancelled, no_thread};
 use reader::Reader;
 
+use crate::backend::fork::check_threads_start;
 use crate::error::Result;
 use crate::model::key::Key;
 use crate::reading::coordinate::CoordinateRange;
@@ -113,9 +114,9 @@ pub(in crate::tools) fn copy_selected(
     let (sender, commits) = sync_channel(0);
     let reader = Reader::new(from, to, reencode, sender, start.clone());
     let copied = thread::scope(|scope| {
-        let reading = thread::Builder::new()
-            .name("simrecorder-copy".to_owned())
-            .spawn_scoped(scope, || reader.run(planned))
+        let thread = thread::Builder::new().name("simrecorder-copy".to_owned());
+        let reading = check_threads_start()
+            .and_then(|()| thread.spawn_scoped(scope, || reader.run(planned)))
             .map_err(no_thread)?;
         let committed = commit_all(to, commits, start, on_progress);
         // Had a commit failed, the reader would have stopped because of that.
