@@ -56,3 +56,17 @@ pub fn room(buffer: &mut Vec<u8>, len: usize) -> Result<&mut [u8]> {
     }
     Ok(&mut buffer[..len])
 }
+
+/// Returns freed memory to the system. glibc keeps what is freed between pieces that are still used, and a next piece of
+/// another size does not fit there. Commits of thousands of series, and records of hundreds of megabytes, would exceed
+/// the memory bound.
+pub(crate) fn return_freed() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        // SAFETY: it takes no pointer, and may be called at any time from any thread.
+        #[allow(unsafe_code, reason = "the allocator has no safe form of this")]
+        unsafe {
+            libc::malloc_trim(0);
+        }
+    }
+}

@@ -31,6 +31,7 @@ pub use files::{
     lock_file, lock_file_within, names, open_inside, path_inside, sync_directory,
 };
 pub use filled::{fill_elements, fill_records};
+pub(crate) use memory::return_freed;
 pub use memory::{room, too_large, with_buffer, with_scratch, zeroed};
 pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 pub use record_log::{

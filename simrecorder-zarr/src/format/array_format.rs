@@ -256,6 +256,7 @@ impl ArrayFormat {
         let mut encoded = encoded.into_owned();
         if self.has_checksum {
             let sum = checksum(&encoded);
+            encoded.reserve_exact(sum.len());
             encoded.extend_from_slice(&sum);
         }
         // The codecs reserve room for the largest possible result, and Zstandard uses it.

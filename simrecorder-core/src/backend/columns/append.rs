@@ -9,9 +9,13 @@ use crate::backend::columns::read::{read_all, read_rows};
 use crate::backend::columns::sink::{ColumnSink, Cut};
 use crate::backend::columns::source::ColumnSource;
 use crate::backend::columns::tiers::{Tiers, frames_before_merging};
+use crate::backend::return_freed;
 use crate::backend::rows::{FrameSize, Gathered, RowSize, Rows, RowsRef};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::commit::Batch;
+
+/// How many bytes of chunks are encoded before the memory that the codecs freed is returned to the system.
+const TRIM_BYTES: usize = 128 << 20;
 
 /// The encoded chunks of a batch, by their index along the first axis.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ impl<F: ColumnFormat> PreparedChunks<F> {
         let (chunk_rows, size) = (layout.chunk_rows(), layout.row_size());
         let all = rows_of(batch, batch.records.len(), size);
         let mut chunks = HashMap::new();
+        let mut untrimmed = 0_usize;
         let end = batch.start.saturating_add(all.count);
         for chunk in batch.start.div_ceil(chunk_rows)..end / chunk_rows {
             let start = chunk * chunk_rows - batch.start;
@@ -38,7 +43,13 @@ impl<F: ColumnFormat> PreparedChunks<F> {
             let row = layout.grid.chunks_in_row(chunk);
             let encoded = row.map(|indices| {
                 let chunk = format.encode(rows, &indices)?;
-                keep(&format, &indices, chunk)
+                let chunk = keep(&format, &indices, chunk)?;
+                untrimmed += layout.chunk_bytes();
+                if untrimmed >= TRIM_BYTES {
+                    return_freed();
+                    untrimmed = 0;
+                }
+                Ok(chunk)
             });
             chunks.insert(chunk, encoded.collect::<Result<_>>()?);
         }

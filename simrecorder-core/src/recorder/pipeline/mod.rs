@@ -4,7 +4,6 @@ mod barrier;
 mod change_queue;
 mod commit_builder;
 mod commit_queue;
-mod heap;
 mod inline_queue;
 #[cfg(all(test, shuttle))]
 mod pipeline_tests;

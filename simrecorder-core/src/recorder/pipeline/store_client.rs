@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::barrier::BarrierKind;
 use super::commit_builder::CommitBuilder;
-use super::heap;
 use super::sync::Mutex;
+use crate::backend::return_freed;
 use crate::error::{Error, ErrorKind, Result};
 use crate::recorder::buffer_pool::BufferPool;
 use crate::recorder::status::{StoreState, StoreStatus};
@@ -147,7 +147,7 @@ impl StoreClient {
             self.pool.give_back(batch.records.into_parts().0);
         }
         if batch_count >= TRIM_BATCHES {
-            heap::trim();
+            return_freed();
         }
     }
 
