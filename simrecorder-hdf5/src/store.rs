@@ -21,7 +21,7 @@ use crate::format::root;
 use crate::library::{link_names, open_object, reference};
 use crate::options::Hdf5Options;
 use crate::recording::Recording;
-use crate::recording::commit::{CommitBuilder, FinishedCommit};
+use crate::recording::commit::CommitBuilder;
 use crate::recording::new_series::NewSeries;
 use crate::recording::series::{LoadedSeries, load};
 use crate::recording::state::{FoundNode, State};
@@ -290,12 +290,10 @@ impl DataStore for Hdf5DataStore {
         let written = written.and_then(|()| builder.finish());
         let committed = written.and_then(|finished| {
             recording.commit_file(&mut state, &finished.tails)?;
-            Ok(finished)
+            Ok((finished.series, finished.renewed))
         });
         match committed {
-            Ok(FinishedCommit {
-                series, renewed, ..
-            }) => {
+            Ok((series, renewed)) => {
                 state.series.extend(series);
                 state.note_renewed(&renewed);
                 recording.trim_journal(&mut state);

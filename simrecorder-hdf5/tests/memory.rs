@@ -9,7 +9,10 @@ use simrecorder_hdf5::Hdf5DataStore;
 
 mod support;
 
-use support::memory::{assert_large_records_take_the_memory_of_one, exceeded, peak_of};
+use support::memory::{
+    assert_large_records_take_the_memory_of_one, assert_timeline_stays_within_the_bound, exceeded,
+    peak_of,
+};
 use support::{assert_success, role, this_test};
 
 #[test]
@@ -20,6 +23,16 @@ fn memory_stays_within_the_bound_with_one_key_and_with_ten_thousand() {
         options.open(folder.join("run.h5")).unwrap()
     });
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn memory_stays_within_the_bound_with_a_timeline_of_ten_thousand_series() {
+    let test = "memory_stays_within_the_bound_with_a_timeline_of_ten_thousand_series";
+    assert_timeline_stays_within_the_bound(test, |folder| {
+        let options = Hdf5DataStore::options().mode(OpenMode::CreateNew);
+        let options = options.durability(Durability::Process);
+        options.open(folder.join("run.h5")).unwrap()
+    });
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub(crate) use memory::return_freed;
 pub use memory::{room, too_large, with_buffer, with_scratch, zeroed};
 pub use ragged::{count_records, read_fixed, read_ragged, read_record_ends};
 pub use record_log::{
-    Format, HEADER_LEN, Position, Record, Scanned, Sealed, generation, scan, u32_at, u64_at,
+    Format, HEADER_LEN, Position, Record, Scanned, Sealed, SealedStart, generation, scan, u32_at,
+    u64_at,
 };
 pub use rows::{
     FrameSize, Gathered, RowSize, Rows, RowsRef, count_rows, frame_sizes, read_frames, write_frame,

@@ -219,25 +219,58 @@ impl Record {
     }
 
     /// Completes the record as the one after `position`.
-    pub fn seal(mut self, position: Position) -> Sealed {
+    pub fn seal(self, position: Position) -> Sealed {
+        let SealedStart {
+            mut bytes,
+            start,
+            end,
+        } = self.seal_before(&[], position);
+        bytes.extend_from_slice(&end.checksum().to_le_bytes());
+        Sealed { bytes, start, end }
+    }
+
+    /// Completes the record as the one after `position`, with a payload that continues with `rest`, which is not copied.
+    pub fn seal_before(mut self, rest: &[u8], position: Position) -> SealedStart {
         let sequence = position.sequence + 1;
-        let length = (self.bytes.len() - RECORD_HEAD) as u64;
+        let length = (self.bytes.len() - RECORD_HEAD + rest.len()) as u64;
         self.bytes[..8].copy_from_slice(&length.to_le_bytes());
         self.bytes[8..16].copy_from_slice(&sequence.to_le_bytes());
         let mut hasher = Hasher::new_with_initial(position.chain);
         hasher.update(&self.bytes);
-        let chain = hasher.finalize();
-        self.bytes.extend_from_slice(&chain.to_le_bytes());
-        let offset = position.offset + self.bytes.len() as u64;
-        Sealed {
+        hasher.update(rest);
+        SealedStart {
             bytes: self.bytes,
             start: position.offset,
             end: Position {
-                offset,
+                offset: position.offset + length + RECORD_OVERHEAD,
                 sequence,
-                chain,
+                chain: hasher.finalize(),
             },
         }
+    }
+}
+
+/// A complete record without the rest of its payload and without the checksum, which are written after it: the checksum
+/// of `end` in little endian.
+#[derive(Debug)]
+pub struct SealedStart {
+    /// The start of the record.
+    pub bytes: Vec<u8>,
+    /// Its offset in the file.
+    pub start: u64,
+    /// The position after the record.
+    pub end: Position,
+}
+
+impl SealedStart {
+    /// Returns the start of the payload.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[RECORD_HEAD..]
+    }
+
+    /// Returns the offset of the payload in the file.
+    pub fn payload_offset(&self) -> u64 {
+        payload_offset(self.start)
     }
 }
 

@@ -150,14 +150,14 @@ pub(super) fn is_announced(changes: u64) -> bool {
     changes % 2 == 1
 }
 
-/// A record of some pages, in order, and a note.
-pub(super) fn encode<'a>(
+/// A record of some pages, in order, before a note, for which it has room.
+pub(super) fn encode_pages<'a>(
     eoa: u64,
     pages: impl ExactSizeIterator<Item = (u64, &'a [u8; PAGE])> + Clone,
-    note: &[u8],
+    note_len: usize,
 ) -> Record {
     let count = pages.len();
-    let mut record = Record::with_capacity(PAYLOAD_HEAD + count * (8 + PAGE) + note.len());
+    let mut record = Record::with_capacity(PAYLOAD_HEAD + count * (8 + PAGE) + note_len);
     record.extend(&eoa.to_le_bytes());
     record.extend(&(count as u64).to_le_bytes());
     for (number, _) in pages.clone() {
@@ -166,6 +166,16 @@ pub(super) fn encode<'a>(
     for (_, page) in pages {
         record.extend(page);
     }
+    record
+}
+
+/// A record of some pages, in order, and a note.
+pub(super) fn encode<'a>(
+    eoa: u64,
+    pages: impl ExactSizeIterator<Item = (u64, &'a [u8; PAGE])> + Clone,
+    note: &[u8],
+) -> Record {
+    let mut record = encode_pages(eoa, pages, note.len());
     record.extend(note);
     record
 }

@@ -19,6 +19,8 @@ use super::superblock;
 const RUN: usize = 1024;
 /// The maximum number of pages that are kept although they will be discarded.
 const KEPT: usize = 32 << 10;
+/// A note of a record that is written from where it is, since a copy would take as much memory.
+const LONG_NOTE: usize = 1 << 20;
 
 /// Changes a file, and holds its locks.
 #[derive(Debug)]
@@ -283,19 +285,51 @@ impl Writer {
     /// Appends a record of the pending pages to the journal.
     fn append(&mut self, note: &[u8]) -> Result<JournalRange> {
         let pages = PageIter(self.pending.iter());
-        let sealed = journal::encode(self.eoa, pages, note).seal(self.journal.end);
-        let file = &self.journal.file;
-        let written = self
-            .disk
-            .write(file, &sealed.bytes, sealed.start)
-            .and_then(|()| self.disk.sync(file));
+        let write = |bytes: &[u8], at| self.disk.write(&self.journal.file, bytes, at);
+        if note.len() < LONG_NOTE {
+            let sealed = journal::encode(self.eoa, pages, note).seal(self.journal.end);
+            let written = write(&sealed.bytes, sealed.start);
+            return self.finish_append(
+                written,
+                sealed.payload(),
+                sealed.payload_offset(),
+                sealed.end,
+            );
+        }
+        let sealed = journal::encode_pages(self.eoa, pages, 0).seal_before(note, self.journal.end);
+        let (note_at, note_len) = (sealed.start + sealed.bytes.len() as u64, note.len() as u64);
+        let checksum = sealed.end.checksum().to_le_bytes();
+        let written = write(&sealed.bytes, sealed.start)
+            .and_then(|()| write(note, note_at))
+            .and_then(|()| write(&checksum, note_at + note_len));
+        let range = self.finish_append(
+            written,
+            sealed.payload(),
+            sealed.payload_offset(),
+            sealed.end,
+        )?;
+        Ok(JournalRange {
+            len: note_len,
+            ..range
+        })
+    }
+
+    /// Makes a record durable whose payload begins with these bytes at `offset`; returns where its note is.
+    fn finish_append(
+        &mut self,
+        written: io::Result<()>,
+        payload: &[u8],
+        offset: u64,
+        end: Position,
+    ) -> Result<JournalRange> {
+        let written = written.and_then(|()| self.disk.sync(&self.journal.file));
         if let Err(error) = written {
             let error = Error::io("commit", &self.paths.journal, error);
-            self.take_back(sealed.start, &error);
+            self.take_back(self.journal.end.offset, &error);
             return Err(error);
         }
-        self.journal.end = sealed.end;
-        let payload = Payload::decode(sealed.payload(), sealed.payload_offset())?;
+        self.journal.end = end;
+        let payload = Payload::decode(payload, offset)?;
         self.committed.apply(&payload)?;
         Ok(payload.note)
     }

@@ -18,7 +18,7 @@ pub const MAX_FRAMES: usize = 256;
 const FAN_OUT: usize = 16;
 
 /// A tail begins to merge at this number of frames, or at up to this many more.
-const WAIT: usize = 64;
+const WAIT: usize = 32;
 
 /// The number of frames at which the tail of the array at `path` begins to merge.
 pub(super) fn frames_before_merging(path: &str) -> usize {
