@@ -49,6 +49,9 @@ const RECORDING: u8 = 6;
 const REPLACE_TAIL_END: u8 = 7;
 const SHARD: u8 = 8;
 
+/// The most bytes of a change to a tail, in addition to its name and its data.
+const TAIL_HEAD: usize = 1 + 4 + 8 + 8;
+
 /// A record under construction.
 #[derive(Debug, Default)]
 pub(crate) struct Record(backend::Record);
@@ -60,6 +63,16 @@ impl Record {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// An empty record with room for the tails in `changes`. Growing it would take twice the memory.
+    pub(crate) fn with_room_for(changes: &[Change]) -> Self {
+        let room = changes.iter().map(|change| match change {
+            Change::AppendTail { array, bytes } => TAIL_HEAD + array.len() + bytes.len(),
+            Change::ReplaceTailEnd { array, bytes, .. } => TAIL_HEAD + array.len() + bytes.len(),
+            _ => 0,
+        });
+        Self(backend::Record::with_capacity(room.sum()))
     }
 
     /// Adds a change. The record stores `SetChunk` like `Set`.

@@ -97,7 +97,10 @@ impl Writer {
     }
 
     fn divide<'a>(&self, overlay: &Overlay, changes: &'a [Change]) -> Result<Division<'a>> {
-        let mut division = Division::default();
+        let mut division = Division {
+            record: Record::with_room_for(changes),
+            ..Division::default()
+        };
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut recorded: HashSet<&str> = HashSet::new();
         let mut erased: Vec<&str> = Vec::new();

@@ -8,7 +8,7 @@ use crate::backend::columns::column::{Column, ColumnFormat};
 use crate::backend::columns::read::{read_all, read_rows};
 use crate::backend::columns::sink::{ColumnSink, Cut};
 use crate::backend::columns::source::ColumnSource;
-use crate::backend::columns::tiers::{Tiers, frames_before_merging};
+use crate::backend::columns::tiers::{MergeBytes, Tiers};
 use crate::backend::return_freed;
 use crate::backend::rows::{FrameSize, Gathered, RowSize, Rows, RowsRef};
 use crate::error::{Error, ErrorKind, Result};
@@ -268,10 +268,12 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     }
 
     /// Writes full chunks, and the rows after them to the tail; with `fold`, writes these as an unfinished chunk.
+    /// `merges` is what the commit may still merge.
     pub(super) fn finish<S: ColumnSink<Format = F>>(
         mut self,
         sink: &mut S,
         fold: bool,
+        merges: &mut MergeBytes,
     ) -> Result<Column<F>> {
         let len = self.len();
         let new_bytes = self.new_runs().map(|(_, rows)| rows.data.len()).sum();
@@ -284,7 +286,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
             self.write_encoded(sink, &encoded)?;
             Vec::new()
         } else if stored == before {
-            self.append_tail(sink)?
+            self.append_tail(sink, merges)?
         } else {
             self.write_rows(sink, stored)?
         };
@@ -327,7 +329,11 @@ impl<F: ColumnFormat> ColumnAppend<F> {
     }
 
     /// Writes the new rows to the tail, and may merge them with its last frames. Returns the frames of the tail.
-    fn append_tail<S: ColumnSink<Format = F>>(&self, sink: &mut S) -> Result<Vec<FrameSize>> {
+    fn append_tail<S: ColumnSink<Format = F>>(
+        &self,
+        sink: &mut S,
+        merges: &mut MergeBytes,
+    ) -> Result<Vec<FrameSize>> {
         let column = &self.column;
         if self.cut.is_some() {
             sink.clear_tail(column);
@@ -338,7 +344,7 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let mut tiers = Tiers::new(
             &column.frames,
             new.clone(),
-            frames_before_merging(&column.path),
+            merges.frames_before_merging(&column.path),
         );
         let mut replaced = &column.frames[tiers.kept..];
         let mut old = Rows::default();
@@ -360,7 +366,10 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let runs: Vec<Run<'_>> = runs.chain(self.new_runs()).collect();
         let mut frames = Vec::with_capacity(tiers.kept + tiers.written.len());
         frames.extend_from_slice(&column.frames[..tiers.kept]);
-        let written = write_frames(column, &mut frames, &runs, tiers.written);
+        let mut written = write_frames(column, &mut frames, &runs, tiers.written);
+        // A commit keeps those of all its series until it is written.
+        written.shrink_to_fit();
+        merges.take(bytes_of(replaced));
         match bytes_of(replaced) {
             0 if written.is_empty() => {}
             0 => sink.append_tail(column, written),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::backend::columns::append::{ColumnAppend, EncodedRows, NewRows, PreparedChunks};
 use crate::backend::columns::column::{Column, ColumnFormat, Columns, Series};
 use crate::backend::columns::sink::ColumnSink;
+use crate::backend::columns::tiers::MergeBytes;
 use crate::backend::rows::Rows;
 use crate::backend::sync::Mutex;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,8 +58,11 @@ impl<F: ColumnFormat> SeriesChanges<F> {
     where
         S: ColumnSink<Format = F>,
     {
+        let mut merges = MergeBytes::of_commit();
         let series = self.0.into_iter().map(|(key, SeriesAppend(series))| {
-            let columns = series.columns.map(|column| column.finish(sink, false));
+            let columns = series
+                .columns
+                .map(|column| column.finish(sink, false, &mut merges));
             let columns = columns.map_err(|e| e.with_key(key.as_str()))?;
             let kind = series.kind;
             Ok((key, Series { kind, columns }))
@@ -148,7 +152,7 @@ impl<F: ColumnFormat> SeriesAppend<F> {
 
 /// Stores the tail of a column, in an unfinished chunk.
 pub fn fold<S: ColumnSink>(column: Column<S::Format>, sink: &mut S) -> Result<Column<S::Format>> {
-    ColumnAppend::new(column).finish(sink, true)
+    ColumnAppend::new(column).finish(sink, true, &mut MergeBytes::of_commit())
 }
 
 /// The formats of planned series of arrays, for encoding batches ahead of commits.

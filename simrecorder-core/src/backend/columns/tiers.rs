@@ -20,8 +20,32 @@ const FAN_OUT: usize = 16;
 /// A tail begins to merge at this number of frames, or at up to this many more.
 const WAIT: usize = 32;
 
-/// The number of frames at which the tail of the array at `path` begins to merge.
-pub(super) fn frames_before_merging(path: &str) -> usize {
+/// How many bytes of frames a commit merges before other tails wait for a later one, up to `MAX_FRAMES / 2` frames.
+const MERGED_BYTES: u64 = 8 << 20;
+
+/// The bytes that a commit may still merge.
+#[derive(Debug)]
+pub(super) struct MergeBytes(u64);
+
+impl MergeBytes {
+    pub(super) fn of_commit() -> Self {
+        Self(MERGED_BYTES)
+    }
+
+    pub(super) fn take(&mut self, bytes: u64) {
+        self.0 = self.0.saturating_sub(bytes);
+    }
+
+    /// The number of frames at which the tail of the array at `path` begins to merge.
+    pub(super) fn frames_before_merging(&self, path: &str) -> usize {
+        match self.0 {
+            0 => MAX_FRAMES / 2,
+            _ => frames_before_merging(path),
+        }
+    }
+}
+
+fn frames_before_merging(path: &str) -> usize {
     WAIT + crc32fast::hash(path.as_bytes()) as usize % WAIT
 }
 
@@ -134,6 +158,15 @@ mod tests {
         assert_eq!(tiers.kept, 0);
         assert!(tiers.written.len() <= MAX_FRAMES);
         assert_eq!(tiers.written.iter().sum::<u64>(), 100_001);
+    }
+
+    #[test]
+    fn a_commit_that_has_merged_enough_leaves_other_tails_to_later_ones() {
+        let mut merges = MergeBytes::of_commit();
+        merges.take(MERGED_BYTES - 1);
+        assert!(merges.frames_before_merging("series") < 2 * WAIT);
+        merges.take(2);
+        assert_eq!(merges.frames_before_merging("series"), MAX_FRAMES / 2);
     }
 
     #[test]
