@@ -285,6 +285,7 @@ impl DataStore for Hdf5DataStore {
             state.dimensions.changed(change.key(), change.names_axes());
         }
         let mut builder = CommitBuilder::new(recording, &state);
+        builder.reserve(&commit.changes);
         let mut changes = commit.changes.into_iter();
         let written = changes.try_for_each(|change| builder.add(change));
         let written = written.and_then(|()| builder.finish());

@@ -235,6 +235,11 @@ impl TailChanges {
         &self.0
     }
 
+    /// Makes room for so many bytes. Growing little by little would take twice the memory.
+    pub(crate) fn reserve(&mut self, bytes: usize) {
+        self.0.reserve_exact(bytes);
+    }
+
     fn path(&mut self, code: u8, path: &str) {
         self.0.push(code);
         // Keys were already checked to be far shorter.

@@ -28,6 +28,12 @@ use crate::recording::new_series::NewSeries;
 use crate::recording::series::{LoadedSeries, declared_columns, load};
 use crate::recording::state::State;
 
+/// The number of changes of a commit from which on room for its tails is reserved.
+const MANY_CHANGES: usize = 1000;
+
+/// The approximate bytes of a change to a tail, in addition to its records.
+const TAIL_BYTES: usize = 128;
+
 /// A commit under construction. Datasets are changed at once, series get their new rows at the end.
 /// After an error, the driver undoes the changes.
 pub(crate) struct CommitBuilder<'a> {
@@ -55,6 +61,17 @@ impl<'a> CommitBuilder<'a> {
             series: SeriesChanges::default(),
             columns: DatasetChanges::new(recording, state),
             cut_base: None,
+        }
+    }
+
+    /// Makes room for the tails of a commit that changes many series.
+    pub(crate) fn reserve(&mut self, changes: &[Change]) {
+        if changes.len() >= MANY_CHANGES {
+            let room = changes.iter().map(|change| match change {
+                Change::Append { batch, .. } => batch.records.data().len() + TAIL_BYTES,
+                _ => TAIL_BYTES,
+            });
+            self.columns.tails.reserve(room.sum());
         }
     }
 
