@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use hdf5_metno::h5check;
-use hdf5_metno_sys::h5::{H5set_free_list_limits, HADDR_UNDEF, haddr_t, hbool_t, herr_t};
+use hdf5_metno_sys::h5::{HADDR_UNDEF, haddr_t, hbool_t, herr_t};
 use hdf5_metno_sys::h5ac::H5AC_cache_config_t;
 use hdf5_metno_sys::h5f::{
     H5F_ACC_RDONLY, H5F_ACC_RDWR, H5F_close_degree_t, H5F_libver_t, H5F_mem_t, H5Fopen,
@@ -34,8 +34,6 @@ const FAILURE: herr_t = -1;
 const MAX_ADDRESS: haddr_t = i64::MAX as haddr_t - (1 << 16);
 /// The amount of metadata that libhdf5 keeps in memory.
 const METADATA_CACHE: usize = 512 << 10;
-/// The amount of freed memory of each kind that libhdf5 keeps.
-const FREE_LISTS: c_int = 1 << 20;
 /// The space that libhdf5 allocates for metadata at once, so that metadata is not scattered between
 /// chunks. With a thousand series, commits of all of them took a quarter less of the journal than
 /// with the default of 2 KiB, and commits of few of them a tenth more.
@@ -145,11 +143,6 @@ fn register() -> hdf5_metno::Result<hid_t> {
     if let Some(&driver) = DRIVER.get() {
         return Ok(driver);
     }
-    // SAFETY: it takes numbers alone.
-    h5check(unsafe {
-        let (all, each) = (FREE_LISTS, FREE_LISTS / 16);
-        H5set_free_list_limits(all, each, all, each, all, each)
-    })?;
     let class = class();
     // SAFETY: the table has the form that this version of libhdf5 expects and is not shorter; the
     // library copies it. The name is static.
