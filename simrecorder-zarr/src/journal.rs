@@ -68,8 +68,9 @@ impl Record {
     /// An empty record with room for the tails in `changes`. Growing it would take twice the memory.
     pub(crate) fn with_room_for(changes: &[Change]) -> Self {
         let room = changes.iter().map(|change| match change {
-            Change::AppendTail { array, bytes } => TAIL_HEAD + array.len() + bytes.len(),
-            Change::ReplaceTailEnd { array, bytes, .. } => TAIL_HEAD + array.len() + bytes.len(),
+            Change::AppendTail { array, bytes } | Change::ReplaceTailEnd { array, bytes, .. } => {
+                TAIL_HEAD + array.len() + bytes.len()
+            }
             _ => 0,
         });
         Self(backend::Record::with_capacity(room.sum()))

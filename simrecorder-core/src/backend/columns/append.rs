@@ -366,14 +366,13 @@ impl<F: ColumnFormat> ColumnAppend<F> {
         let runs: Vec<Run<'_>> = runs.chain(self.new_runs()).collect();
         let mut frames = Vec::with_capacity(tiers.kept + tiers.written.len());
         frames.extend_from_slice(&column.frames[..tiers.kept]);
-        let mut written = write_frames(column, &mut frames, &runs, tiers.written);
-        // A commit keeps those of all its series until it is written.
-        written.shrink_to_fit();
-        merges.take(bytes_of(replaced));
-        match bytes_of(replaced) {
+        let written = write_frames(column, &mut frames, &runs, tiers.written);
+        let dropped = bytes_of(replaced);
+        merges.take(dropped);
+        match dropped {
             0 if written.is_empty() => {}
             0 => sink.append_tail(column, written),
-            bytes => sink.replace_tail_end(column, bytes, written),
+            _ => sink.replace_tail_end(column, dropped, written),
         }
         Ok(frames)
     }
@@ -476,6 +475,8 @@ fn write_frames<'a, F: ColumnFormat>(
         let bytes = (written.len() - start) as u64;
         sizes.push(FrameSize { rows, bytes });
     }
+    // A commit keeps those of all its series until it is written.
+    written.shrink_to_fit();
     written
 }
 

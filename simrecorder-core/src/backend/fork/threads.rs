@@ -33,6 +33,6 @@ pub fn check_threads_start() -> Result<()> {
 fn do_start() -> bool {
     let (sender, started) = sync_channel(1);
     let thread = thread::Builder::new().spawn(move || sender.send(()));
-    // Whoever needs a thread says why the system starts none.
+    // If the system starts none, the caller's own thread reports why.
     thread.is_err() || started.recv_timeout(PATIENCE).is_ok()
 }
